@@ -1,0 +1,88 @@
+"""The slicing kernels on CPU cores."""
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+# one accumulator a chunk, summed in order: the same result on any number of threads
+MAX_CHUNKS = 8
+CHUNK_MEMORY = 256e6
+
+
+def slice_points(half, rotations, points):
+    """As `_slicing_numpy.slice_points`."""
+    values = np.empty((len(rotations), len(points)), np.complex64)
+    _slice(half, rotations, points, values)
+    return values
+
+
+def insert_points(values, weights, rotations, points, numerator, weight_volume):
+    """As `_slicing_numpy.insert_points`."""
+    chunks = int(max(1, min(MAX_CHUNKS, CHUNK_MEMORY // (numerator.size * 12), len(rotations))))
+    numerators = np.zeros((chunks,) + numerator.shape, np.complex64)
+    weight_volumes = np.zeros((chunks,) + numerator.shape, np.float32)
+    _insert(np.ascontiguousarray(values, np.complex64), np.ascontiguousarray(weights, np.float32), rotations, points,
+            numerators, weight_volumes)
+    numerator += numerators.sum(axis=0)
+    weight_volume += weight_volumes.sum(axis=0)
+
+
+@njit(parallel=True, cache=True, fastmath=True)
+def _slice(half, rotations, points, values):
+    centre = np.float32(half.shape[0] // 2)
+    one = np.float32(1)
+    for n in prange(len(rotations)):
+        a = rotations[n]
+        for p in range(len(points)):
+            px, py = points[p, 0], points[p, 1]
+            x = a[0, 0] * px + a[1, 0] * py
+            y = a[0, 1] * px + a[1, 1] * py
+            z = a[0, 2] * px + a[1, 2] * py
+            flipped = x < 0
+            if flipped:
+                x, y, z = -x, -y, -z
+            y += centre
+            z += centre
+            x0, y0, z0 = int(x), int(y), int(z)
+            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+            near = (one - fy) * ((one - fx) * half[z0, y0, x0] + fx * half[z0, y0, x0 + 1]) \
+                + fy * ((one - fx) * half[z0, y0 + 1, x0] + fx * half[z0, y0 + 1, x0 + 1])
+            far = (one - fy) * ((one - fx) * half[z0 + 1, y0, x0] + fx * half[z0 + 1, y0, x0 + 1]) \
+                + fy * ((one - fx) * half[z0 + 1, y0 + 1, x0] + fx * half[z0 + 1, y0 + 1, x0 + 1])
+            value = (one - fz) * near + fz * far
+            values[n, p] = np.conj(value) if flipped else value
+
+
+@njit(parallel=True, cache=True, fastmath=True)
+def _insert(values, weights, rotations, points, numerators, weight_volumes):
+    chunks = len(numerators)
+    centre = np.float32(numerators.shape[1] // 2)
+    one = np.float32(1)
+    for chunk in prange(chunks):
+        numerator, weight_volume = numerators[chunk], weight_volumes[chunk]
+        for n in range(chunk * len(rotations) // chunks, (chunk + 1) * len(rotations) // chunks):
+            a = rotations[n]
+            for p in range(len(points)):
+                value, weight = values[n, p], weights[n, p]
+                if weight == 0 and value == 0:
+                    continue
+                px, py = points[p, 0], points[p, 1]
+                x = a[0, 0] * px + a[1, 0] * py
+                y = a[0, 1] * px + a[1, 1] * py
+                z = a[0, 2] * px + a[1, 2] * py
+                if x < 0:
+                    x, y, z = -x, -y, -z
+                    value = np.conj(value)
+                y += centre
+                z += centre
+                x0, y0, z0 = int(x), int(y), int(z)
+                fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+                for dz in range(2):
+                    wz = fz if dz else one - fz
+                    for dy in range(2):
+                        wy = wz * (fy if dy else one - fy)
+                        w0, w1 = wy * (one - fx), wy * fx
+                        numerator[z0 + dz, y0 + dy, x0] += w0 * value
+                        numerator[z0 + dz, y0 + dy, x0 + 1] += w1 * value
+                        weight_volume[z0 + dz, y0 + dy, x0] += w0 * weight
+                        weight_volume[z0 + dz, y0 + dy, x0 + 1] += w1 * weight

@@ -1,0 +1,64 @@
+"""From scores to posterior weights over one image's poses, in place and numerically safe."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core.backend import array_module, to_host
+
+# scores this far below the best (over the temperature, in nats) are clipped: each adds under 1e-17 of the best
+LOWEST = -40.0
+
+
+class Marginals(NamedTuple):
+    """What one image's posterior says.
+
+    log_evidence : temperature · log Σ exp(score / temperature) in nats; at temperature 1 the log evidence summed
+        over the poses, without the image's own power
+    effective_poses : 1 / Σ p²
+    direction_mass : (d,) and shift_mass : (s,) posterior mass of each, summing to 1
+    best : flat index into (angle, direction, shift) of the best pose
+    total : what the weights left in `scores` sum to (they are relative to the best pose's)
+    """
+
+    log_evidence: float
+    effective_poses: float
+    direction_mass: np.ndarray
+    shift_mass: np.ndarray
+    best: int
+    total: float
+
+
+def exponentiate(scores, temperature: float) -> Marginals:
+    """Replace scores by posterior weights exp((score − best) / temperature).
+
+    scores : (n_angles, d, s) float32 log probabilities up to a constant, nats; overwritten
+    temperature : ≥ 1, noise inflation: the noise is taken as that much larger when poses are weighed
+    """
+    if array_module(scores) is np:
+        from ._posterior_numba import exponentiate_scores
+        return exponentiate_scores(scores, temperature)
+    return exponentiate_plain(scores, temperature)
+
+
+def exponentiate_plain(scores, temperature: float) -> Marginals:
+    """As `exponentiate`, in array operations: the truth for the numba kernel, and what a GPU runs."""
+    xp = array_module(scores)
+    best = int(scores.argmax())
+    top = float(scores.ravel()[best])
+    scores -= xp.float32(top)
+    scores *= xp.float32(1 / temperature)
+    xp.maximum(scores, xp.float32(LOWEST), out=scores)
+    xp.exp(scores, out=scores)
+    per_direction = to_host(scores.sum(axis=(0, 2), dtype=xp.float64))
+    per_shift = to_host(scores.sum(axis=(0, 1), dtype=xp.float64))
+    squares = float(xp.einsum("i,i->", scores.ravel(), scores.ravel(), dtype=xp.float64))
+    return marginals(top, best, per_direction, per_shift, squares, temperature)
+
+
+def marginals(top, best, per_direction, per_shift, squares, temperature) -> Marginals:
+    """The named results of either kernel from its sums."""
+    total = float(per_direction.sum())
+    return Marginals(top + temperature * float(np.log(total)), total ** 2 / squares, per_direction / total,
+                     per_shift / total, best, total)
