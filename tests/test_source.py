@@ -66,7 +66,7 @@ def test_grey_values_stay_without_normalisation_and_inversion_is_a_sign(tmp_path
     assert np.array_equal(source.images(np.arange(5)), -images)
 
 
-@pytest.mark.parametrize("old_box, old_pixel", [(32, 2.0), (48, 4 / 3), (40, 2.0), (24, 2.0), (50, 1.7), (33, 2.5)])
+@pytest.mark.parametrize("old_box, old_pixel", [(48, 4 / 3), (40, 2.0), (24, 2.0), (50, 1.7), (33, 2.5)])
 def test_groups_of_other_pixels_and_boxes_show_the_same_density(old_box, old_pixel, tmp_path):
     """A blob sampled on two grids gives the same image, in place and height, on the first group's frequency grid."""
     place, sigma = (5.0, -3.0), 4.5
@@ -77,6 +77,7 @@ def test_groups_of_other_pixels_and_boxes_show_the_same_density(old_box, old_pix
     groups = [OpticsGroup("a", 300, 2.7, 0.1, 2.0, 32), OpticsGroup("b", 300, 2.7, 0.1, old_pixel, old_box)]
     table = table_of(stacks, [1, 1], optics=groups, optics_of_stack=[0, 1])
     source = ParticleSource(table, box_size=32, diameter_a=DIAMETER, normalise=False)
+    assert source.notes[0].startswith(f"Optics group b ({old_box} px, {old_pixel:g} Å/px) is resampled to the field")
     for box in (32, 20, 15):
         images = source.images([0, 1], box)
         # what is left: tails cut off at the smaller field's edge and beyond the coarser Nyquist

@@ -25,7 +25,7 @@ def add_parser(subparsers):
     add("map", metavar="IN.mrc", help="the map, a cube")
     add("-o", "--output", required=True, metavar="OUT.mrc", help="the mirrored map")
     add("--axis", choices=tuple(_AXES), default="xyz",
-        help="xyz inverts all three; x, y or z mirrors along that axis alone, which turns the axes of T and I "
+        help="xyz inverts all three; x, y or z mirrors along that axis alone, which can turn the axes of T and I "
              "(default %(default)s)")
     add("--particles", metavar="STAR", help="particles with poses of this map (default: only the map)")
     add("--particles-out", metavar="STAR", help="the same particles with the poses of the mirrored map")

@@ -79,6 +79,14 @@ class ParticleSource:
         """Å/px of images of `box_size`."""
         return self.extent_a / self.box_size
 
+    @property
+    def notes(self) -> list:
+        """Sentences on what is done to whole optics groups: those brought to the first one's field."""
+        first = self.table.optics[0]
+        return [f"Optics group {group.name} ({group.box_size} px, {group.pixel_size:g} Å/px) is resampled to the field "
+                f"of {first.name} ({first.box_size} px, {first.pixel_size:g} Å/px)." for group in self.table.optics
+                if (group.box_size, group.pixel_size) != (first.box_size, first.pixel_size)]
+
     def images(self, rows, box=None):
         """Images of the given rows of the table as (n, box, box) float32, the sum over pixels kept by the resampling.
 

@@ -200,10 +200,10 @@ def _density(half, box, padding, xp):
 
 
 def _rfftn(array, xp):
-    return fft.rfftn(array, workers=-1) if xp is np else xp.fft.rfftn(array).astype(xp.complex64)
+    return fft.rfftn(array) if xp is np else xp.fft.rfftn(array).astype(xp.complex64)
 
 
 def _irfftn(array, box, xp):
     if xp is np:
-        return fft.irfftn(array, s=(box,) * 3, workers=-1)
+        return fft.irfftn(array, s=(box,) * 3)
     return xp.fft.irfftn(array, s=(box,) * 3).astype(xp.float32)

@@ -1,0 +1,43 @@
+# make demo    own environment (.demo), then a Scipion project: simulate particles, ab initio, pictures
+# make test    own environment (.venv), every test
+# make quick   lint and the fast tests, about a minute
+# make gui     open the demo's project in Scipion's window
+SHELL := /bin/bash
+PYTHON_FOUND = $(shell PYTHON="$(PYTHON)" .ci/find_python)
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test quick lint gui clean
+
+demo: .demo/venv/ready
+	.demo/venv/bin/python -m cryosgd_plugin.demo .demo
+
+gui: .demo/venv/ready
+	.demo/venv/bin/python -m cryosgd_plugin.demo .demo --gui
+
+test: .venv/ready
+	.venv/bin/python -m pytest tests
+
+quick: .venv/ready lint
+	.venv/bin/python -m pytest tests -q -m "not slow"
+
+lint: .venv/ready
+	.venv/bin/python -m ruff check .
+
+.venv/ready: setup.py pyproject.toml
+	@test -n "$(PYTHON_FOUND)"
+	"$(PYTHON_FOUND)" -m venv --clear .venv
+	.venv/bin/python $(PIP_INSTALL) --upgrade pip
+	.venv/bin/python $(PIP_INSTALL) -e ".[scipion,test,lint]"
+	touch $@
+
+.demo/venv/ready: setup.py pyproject.toml $(shell find cryosgd_plugin protocols viewers -name '*.py' 2>/dev/null)
+	@test -n "$(PYTHON_FOUND)"
+	@test -x .demo/venv/bin/python || "$(PYTHON_FOUND)" -m venv .demo/venv
+	@echo "Installing into .demo/venv (some minutes the first time) …"
+	.demo/venv/bin/python $(PIP_INSTALL) --upgrade pip
+	.demo/venv/bin/python $(PIP_INSTALL) ".[scipion]"
+	.demo/venv/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
+	touch $@
+
+clean:
+	rm -rf .venv .demo build dist *.egg-info

@@ -1,0 +1,137 @@
+"""`make demo`, or `python -m cryosgd_plugin.demo FOLDER`: a Scipion project from nothing to a map, with pictures."""
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from .standalone import prepare_scipion
+
+PROJECT = "CryoSGD_demo"
+PARTICLES, BOX, PIXEL_SIZE, SNR = 1000, 64, 4.0, 0.1
+DIAMETER_A, FINAL_RESOLUTION_A = 150.0, 12.0
+
+
+def main(argv=None) -> int:
+    """Make the project and run simulate → ab initio in it; or, with --gui, open it. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cryosgd_plugin.demo", description=__doc__)
+    parser.add_argument("folder", nargs="?", default="cryosgd_demo", help="where all of it goes (default %(default)s)")
+    parser.add_argument("--gui", action="store_true", help="open the project of an earlier demo in Scipion's window")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(default: all cores, %(default)s)")
+    arguments = parser.parse_args(argv)
+    folder = Path(arguments.folder).resolve()
+    prepare_scipion(folder / "scipion")
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    from pyworkflow.project import Manager
+    manager = Manager()
+    if arguments.gui:
+        return _open_gui(manager)
+    started = time.monotonic()
+    if manager.hasProject(PROJECT):
+        print(f"Replacing the project {PROJECT} of an earlier demo")
+        manager.deleteProject(PROJECT)
+    project = manager.createProject(PROJECT)
+    os.chdir(project.path)
+    simulation, reconstruction = _run_protocols(project, arguments.threads)
+    pictures = _pictures(folder / "pictures", simulation, reconstruction)
+    print(f"\nFinished in {(time.monotonic() - started) / 60:.1f} minutes.")
+    print(f"Project:  {project.path}")
+    print("Pictures: " + "\n          ".join(map(str, pictures)))
+    print(f"Open it:  make gui     (or: {sys.executable} -m cryosgd_plugin.demo {folder} --gui)")
+    return 0
+
+
+def _run_protocols(project, threads):
+    import pyworkflow
+    pyworkflow.Config.getDomain().getProtocols()  # tells the classes which plugin they belong to
+    from .protocols import ProtCryosgdAbInitio, ProtCryosgdSimulate
+    simulation = project.newProtocol(ProtCryosgdSimulate, nParticles=PARTICLES, boxSize=BOX, pixelSize=PIXEL_SIZE,
+                                     snr=SNR)
+    _launch(project, simulation, "simulate particles")
+    reconstruction = project.newProtocol(ProtCryosgdAbInitio, particleDiameter=DIAMETER_A,
+                                         finalResolution=FINAL_RESOLUTION_A, numberOfThreads=threads)
+    reconstruction.inputParticles.set(simulation)
+    reconstruction.inputParticles.setExtended("outputParticles")
+    _launch(project, reconstruction, "ab initio")
+    return simulation, reconstruction
+
+
+def _launch(project, protocol, label):
+    """Run one protocol as Scipion's window would, showing the engine's progress. Ends the demo where it fails."""
+    protocol.setObjLabel(f"demo: {label}")
+    print(f"\n{label} …", flush=True)
+    done = threading.Event()
+    project.saveProtocol(protocol)
+    follower = threading.Thread(target=_follow, args=(protocol.getStdoutLog(), done), daemon=True)
+    follower.start()
+    try:
+        project.launchProtocol(protocol, wait=True)
+    finally:
+        done.set()
+        follower.join()
+    if not protocol.isFinished():
+        log = Path(protocol.getStderrLog())
+        if log.exists():
+            print(log.read_text(errors="replace")[-3000:], file=sys.stderr)
+        sys.exit(f"{label} did not finish: {protocol.getErrorMessage()}")
+    print("\n".join(protocol.summary()), flush=True)
+
+
+def _follow(log, done):
+    """Copy the engine's progress lines (those with a carriage return) from a growing log to the terminal."""
+    position = 0
+    while True:
+        last_look = done.is_set()
+        if os.path.exists(log):
+            with open(log, encoding="utf-8", errors="replace", newline="") as file:
+                file.seek(position)
+                text = file.read()
+                position = file.tell()
+            lines = [line for line in text.split("\n") if "\r" in line]
+            if lines:
+                print("\r" + lines[-1].replace("\r", "").ljust(100), end="", flush=True)
+        if last_look:
+            print()
+            return
+        done.wait(1.0)
+
+
+def _pictures(folder, simulation, reconstruction):
+    """Draw truth and result, aligned, and their FSC; returns the paths."""
+    from .core.shells import crossing_resolution, fsc
+    from .engines.align import align_volume
+    from .io.pictures import save_fsc_png
+    from .io.volumes import read_volume, write_volume
+    from .viewers.volume_data import open_volume
+    from .viewers.volume_figure import save_volume_picture
+    folder.mkdir(parents=True, exist_ok=True)
+    truth, pixel_size = read_volume(simulation.outputVolume.getFileName())
+    found, _ = read_volume(reconstruction.outputVolume.getFileName())
+    alignment = align_volume(found, truth, radius=int(BOX * PIXEL_SIZE / 20))
+    aligned = folder / "map_aligned_to_truth.mrc"
+    write_volume(aligned, alignment.apply(found).astype("float32"), pixel_size)
+    curve = fsc(read_volume(aligned)[0], truth)
+    print(f"\nAgainst the simulated truth, aligned{' and mirrored' if alignment.mirrored else ''}: FSC 0.5 at "
+          f"{crossing_resolution(curve, 0.5, truth.shape[0], pixel_size):.1f} Å")
+    pictures = []
+    for name, path in (("truth", simulation.outputVolume.getFileName()), ("map", aligned)):
+        pictures.append(folder / f"{name}.png")
+        save_volume_picture(open_volume(path), pictures[-1])
+    pictures.append(folder / "fsc_to_truth.png")
+    save_fsc_png(pictures[-1], {"map against truth": curve}, box_size=truth.shape[0], pixel_size=pixel_size)
+    return pictures
+
+
+def _open_gui(manager):
+    if not manager.hasProject(PROJECT):
+        sys.exit("There is no demo project yet: run the demo without --gui first.")
+    # -O: otherwise pyworkflow starts windows through Scipion's own launcher, which isn't needed here
+    return subprocess.call([sys.executable, "-O", "-m", "pyworkflow.apps.pw_project", PROJECT])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

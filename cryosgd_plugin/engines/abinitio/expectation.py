@@ -1,0 +1,159 @@
+"""The posterior over poses of each image of a minibatch, and the sums that its gradient needs.
+
+At low resolution every pose of the grid is summed (paper 1 eq. 4). Beyond that a search at low resolution finds the
+directions and shifts that hold all but a thousandth of the posterior mass, and the next, finer level sums over the
+cells inside those survivors only, at all in-plane angles; and so on up to the resolution in use.
+"""
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...core.backend import array_module
+from ...ops.polar import correlate, harmonics, spread
+from ...ops.posterior import exponentiate
+from .slices import SliceBank, SliceSums
+
+# posterior mass that may be lost by leaving out directions or shifts, at each level
+LOST_MASS = 1e-3
+# a coarse cell's centre may score below the poses inside it: its posterior is flattened before survivors are chosen
+SEARCH_TEMPERATURE = 1.5
+# directions that survive a level, at most, times the directions of each inside the next level
+MAX_DIRECTIONS = 400
+
+
+@dataclass
+class ImageResult:
+    """One image: log evidence (nats, without −½ Σ|X|²/σ²; ops/posterior.py), effective number of poses, poses of the
+    grid, best pose (rotation A and shift in Å) and its posterior mass."""
+
+    log_evidence: float
+    effective_poses: float
+    n_poses: int
+    rotation: np.ndarray
+    shift_a: np.ndarray
+    best_mass: float
+
+
+@dataclass
+class BatchResult:
+    """A minibatch: the sums per direction, each image's result in order, and ring powers for the noise."""
+
+    sums: SliceSums
+    images: list = field(default_factory=list)
+    power: np.ndarray = None
+
+
+class Level:
+    """One grid with its model slices and the images' sampling on its rings."""
+
+    def __init__(self, grid, half, matcher):
+        xp = array_module(half)
+        self.grid, self.matcher, self.xp = grid, matcher, xp
+        self.bank = SliceBank(half, grid)
+        self.phases = matcher.shift_phases(grid.shifts_a)
+
+    def image_harmonics(self, filtered, shifts=None):
+        """(m, radius, s) complex64 harmonics of one image under the given rows of the shift grid."""
+        phases = self.phases if shifts is None else self.phases[shifts]
+        return self.xp.ascontiguousarray(harmonics(filtered * phases).transpose(2, 1, 0))
+
+    def scores(self, image, ctf_harmonics, prior, rows=None):
+        """(n_angles, d, s) log probabilities of one image's poses, up to its own constant."""
+        linear, square = self.bank.pick(rows)
+        power = (square @ self.xp.conj(ctf_harmonics)[:, :, None])[:, :, 0]
+        return correlate(image, linear, self.grid.polar.n_angles, power=power, offset=prior)
+
+
+def expect(levels, images, table, rows, noise, *, temperature: float, shift_sd_a: float, threads: int = 1,
+           lanes: int = 4, accumulate: bool = True) -> BatchResult:
+    """Posterior of each image over the levels' poses.
+
+    levels : [Level] for the full sum, or [coarse, fine] for a search and a sum over survivors
+    images : (n, b, b) float32; table, rows : their optics; noise : σ² by Fourier radius
+    temperature : noise inflation ≥ 1. shift_sd_a : of the Gaussian prior on shifts, Å.
+    lanes : number of partial sums, each filled by one thread in order: the result depends on it in rounding only,
+        and not on `threads`.
+    """
+    xp = levels[0].xp
+    matched = [level.matcher.prepare(images, table, rows, noise) for level in levels]
+    priors = [xp.asarray((-0.5 * (level.grid.shifts_a ** 2).sum(axis=1) / shift_sd_a ** 2).astype(np.float32))
+              for level in levels]
+    lanes = max(1, min(lanes, len(rows)))
+
+    def run_lane(lane):
+        sums = SliceSums(levels[-1].grid, xp) if accumulate else None
+        return sums, [_one_image(levels, matched, priors, i, temperature, sums) for i in range(lane, len(rows), lanes)]
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            done = list(pool.map(run_lane, range(lanes)))
+    else:
+        done = [run_lane(lane) for lane in range(lanes)]
+    results = [None] * len(rows)
+    for lane, (_, part) in enumerate(done):
+        results[lane::lanes] = part
+    total = done[0][0]
+    for sums, _ in done[1:]:
+        if accumulate:
+            total += sums
+    return BatchResult(total, results, matched[-1].power)
+
+
+def _one_image(levels, matched, priors, i, temperature, sums):
+    xp = levels[0].xp
+    directions = shifts = None
+    for depth, (level, images, prior) in enumerate(zip(levels, matched, priors)):
+        last = depth == len(levels) - 1
+        image = level.image_harmonics(images.filtered[i], shifts)
+        ctf = xp.ascontiguousarray(harmonics(images.ctf_power[i]).T)
+        scores = level.scores(image, ctf, prior if shifts is None else prior[shifts], directions)
+        marginals = exponentiate(scores, temperature if last else max(temperature, SEARCH_TEMPERATURE))
+        if not last:
+            directions, shifts = _survivors(level.grid, levels[depth + 1].grid, marginals, directions, shifts)
+    if sums is not None:
+        _accumulate(sums, scores, image, ctf, directions, marginals)
+    return _result(levels[-1].grid, scores.shape, marginals, directions, shifts)
+
+
+def _accumulate(sums, weights, image, ctf, directions, marginals):
+    """Add one image's posterior-weighted rings, leaving out directions that together hold under LOST_MASS."""
+    xp = array_module(weights)
+    kept = _heaviest(marginals.direction_mass, LOST_MASS)
+    rows = kept if directions is None else directions[kept]
+    posterior = weights[:, kept] * xp.float32(1 / marginals.total)
+    per_angle = posterior.sum(axis=2)
+    half = len(per_angle) // 2
+    folded = per_angle[:half] + per_angle[half:]
+    sums.add(rows, spread(posterior, image), spread(xp.ascontiguousarray(folded[:, :, None]), ctf[:, :, None]))
+
+
+def _survivors(coarse, fine, marginals, directions, shifts):
+    """Rows of the fine grid's directions and shifts that the coarse posterior leaves.
+
+    directions, shifts : rows of the coarse grid that the posterior ran over (all where None)
+    """
+    limit = MAX_DIRECTIONS * (coarse.nside / fine.nside) ** 2
+    kept = _heaviest(marginals.direction_mass, LOST_MASS, int(limit))
+    parents = coarse.children(fine, kept if directions is None else directions[kept])
+    used = coarse.shifts_a if shifts is None else coarse.shifts_a[shifts]
+    near = used[_heaviest(marginals.shift_mass, LOST_MASS)]
+    gap = np.abs(fine.shifts_a[:, None, :] - near[None, :, :]).max(axis=2).min(axis=1)
+    return parents, np.nonzero(gap <= 0.75 * coarse.shift_step_a + 1e-6)[0]
+
+
+def _heaviest(mass, lost, limit=None):
+    """Sorted indices of the smallest set that holds all but `lost` of the mass; of `limit` members at most."""
+    order = np.argsort(mass)[::-1]
+    count = int(np.searchsorted(np.cumsum(mass[order]), 1 - lost)) + 1
+    return np.sort(order[:count if limit is None else min(count, limit)])
+
+
+def _result(grid, shape, marginals, directions, shifts):
+    angle, direction, shift = np.unravel_index(marginals.best, shape)
+    row = direction if directions is None else directions[direction]
+    column = shift if shifts is None else shifts[shift]
+    return ImageResult(marginals.log_evidence, marginals.effective_poses, grid.n_poses,
+                       grid.rotation(row, angle), grid.shifts_a[column], 1 / marginals.total)

@@ -1,0 +1,149 @@
+"""The last part of a run: a pose for every particle, and the map from all of them.
+
+The minibatch map averages only the last few thousand images. A full pass gives each particle its posterior at the
+final resolution and collects two independent halves of the sums; their FSC weighs the final map. Both halves were
+aligned to one map, so this FSC says how well the images determine the map at these poses, not more: it is no
+gold-standard resolution, and is never named so.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.backend import to_host
+from ...core.fourier import resample_volume
+from ...core.masks import soft_sphere
+from ...core.shells import fsc
+from ...ops.slicing import from_half_volume, half_volume_radius, hermitian
+from .expectation import expect
+from .slices import back_project
+
+# images in each unit of a pass: small enough to checkpoint often, large enough to fill the slices' cost
+CHUNK = 500
+
+
+@dataclass
+class Reconstruction:
+    """What a pass gives.
+
+    volume, half1, half2 : (box,)*3 float32 at the particles' box and units; the halves are not regularised
+    fsc : (box // 2 + 1,) between the halves within the particle's sphere; radius : last shell in use
+    """
+
+    volume: np.ndarray
+    half1: np.ndarray
+    half2: np.ndarray
+    fsc: np.ndarray
+    radius: int
+
+
+class Assignment:
+    """A pass over all particles with the engine's present map; `chunks()` can be left and gone on with.
+
+    Per particle, in table order: rotations (n, 3, 3), shifts_a (n, 2), log_evidence (n,), best_mass (n,).
+    """
+
+    def __init__(self, engine, *, rows=None, halves=None, oversampling: float = 1.0):
+        self.engine, self.oversampling = engine, oversampling
+        config = engine.config
+        self.rows = np.arange(len(engine.table)) if rows is None else rows
+        self.halves = halves
+        self.radius = engine.set_resolution(config.final_resolution_a)
+        shape = half_volume_radius(self.radius).shape
+        self.numerator = np.zeros((2,) + shape, np.complex64)
+        self.weight = np.zeros((2,) + shape, np.float32)
+        n = len(engine.table)
+        self.rotations, self.shifts_a = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 2))
+        self.log_evidence, self.best_mass = np.zeros(n), np.zeros(n)
+        self.effective_poses = np.zeros(n)
+        self.done = 0
+
+    def chunks(self):
+        """Work through the particles; yields (done, total) after each chunk."""
+        engine, config = self.engine, self.engine.config
+        levels = engine.levels(config.final_resolution_a, symmetry=engine.symmetriser.current,
+                               oversampling=self.oversampling)
+        while self.done < len(self.rows):
+            rows = self.rows[self.done:self.done + CHUNK]
+            for half in (0, 1):
+                members = rows[self.halves[rows] == half + 1]
+                if len(members):
+                    self._add(levels, members, half)
+            self.done += len(rows)
+            yield self.done, len(self.rows)
+
+    def reconstruct(self) -> Reconstruction:
+        """The map of all particles passed so far, Wiener-weighted by the FSC of its halves."""
+        config, radius = self.engine.config, self.radius
+        box = self.engine.model.box_size
+        numerators = [hermitian(n.copy()) for n in self.numerator]
+        weights = [hermitian(w.copy()) for w in self.weight]
+        halves = [from_half_volume(_solve(n, w, radius, 1e-3), box) for n, w in zip(numerators, weights)]
+        pixel = self.engine.extent_a / box
+        mask = soft_sphere(box, min(config.diameter_a / 2 / pixel, box / 2 - 2), 2)
+        curve = np.zeros(config.box_size // 2 + 1)
+        measured = fsc(halves[0], halves[1], mask=mask)
+        curve[:min(radius + 1, len(measured))] = measured[:radius + 1]
+        volume = from_half_volume(_wiener(sum(numerators), sum(weights), curve, radius), box)
+        full = config.box_size
+        return Reconstruction(*(resample_volume(v * mask, full).astype(np.float32) for v in (volume, *halves)),
+                              curve, radius)
+
+    def state(self) -> dict:
+        """What `chunks` needs to go on."""
+        return {name: getattr(self, name) for name in self._saved}
+
+    def restore(self, state: dict) -> None:
+        """Go on from what `state` gave."""
+        for name in self._saved:
+            value = np.asarray(state[name])
+            setattr(self, name, value if value.ndim else int(value))
+
+    _saved = ("numerator", "weight", "rotations", "shifts_a", "log_evidence", "best_mass", "effective_poses", "done",
+              "halves", "rows")
+
+    def _add(self, levels, rows, half):
+        engine = self.engine
+        batch = expect(levels, engine.load(rows), engine.table, rows, engine.noise.spectrum, temperature=1.0,
+                       shift_sd_a=max(engine.config.shift_range / 2, 1.0), threads=engine.threads, lanes=engine.lanes)
+        numerator, weight = back_project(*batch.sums.rings(), levels[-1].grid, engine.symmetriser.operators,
+                                         self.radius)
+        self.numerator[half] += to_host(numerator)
+        self.weight[half] += to_host(weight)
+        for row, image in zip(rows, batch.images):
+            self.rotations[row], self.shifts_a[row] = image.rotation, image.shift_a
+            self.log_evidence[row] = image.log_evidence - np.log(image.n_poses)
+            self.best_mass[row], self.effective_poses[row] = image.best_mass, image.effective_poses
+
+
+def draw_halves(n: int, given, rng) -> np.ndarray:
+    """(n,) of 1 and 2: the half-sets given, else drawn at random in equal numbers."""
+    if given is not None and set(np.unique(given)) == {1, 2}:
+        return np.asarray(given)
+    return rng.permutation(1 + np.arange(n) % 2)
+
+
+def _shells(radius):
+    shell = np.minimum(np.rint(half_volume_radius(radius)).astype(int), radius + 1)
+    return shell, np.bincount(shell.ravel(), minlength=radius + 2)
+
+
+def _solve(numerator, weight, radius, floor):
+    """numerator / weight, the weight floored at a share of its shell's mean; zero beyond the radius."""
+    shell, counts = _shells(radius)
+    mean = np.bincount(shell.ravel(), weights=weight.ravel(), minlength=radius + 2) / counts
+    solved = numerator / np.maximum(np.maximum(weight, (floor * mean)[shell].astype(np.float32)), 1e-30)
+    return np.where(shell <= radius, solved, 0).astype(np.complex64)
+
+
+def _wiener(numerator, weight, curve, radius):
+    """numerator / (weight + 1/τ²), with τ² from the shell's mean weight and its FSC (full map: 2 FSC / (1 + FSC))."""
+    shell, counts = _shells(radius)
+    mean = np.bincount(shell.ravel(), weights=weight.ravel(), minlength=radius + 2) / counts
+    half = np.clip(np.append(curve[:radius + 1], 0.0), 1e-3, 0.999)
+    half[0] = half[1]
+    ssnr = 2 * half / (1 - half)
+    ridge = (mean / ssnr).astype(np.float32)
+    solved = numerator / np.maximum(weight + ridge[shell], 1e-30)
+    return np.where(shell <= radius, solved, 0).astype(np.complex64)

@@ -1,0 +1,105 @@
+"""Which poses are summed at which resolution."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.poses import euler_to_matrix, healpix_directions, shift_grid
+from ...core.symmetry import asymmetric_unit
+from ...ops.polar import PolarGrid
+
+# at half this step the edge of the particle moves by a quarter of the resolution
+ANGULAR_STEP = 1.5
+SHIFT_STEP = 0.35
+# 768 directions, 7.3 degrees apart
+FULL_SUM_NSIDE = 8
+
+
+@dataclass(frozen=True)
+class PoseGrid:
+    """Directions × in-plane angles × shifts, for one Fourier radius.
+
+    nside : of the nested HEALPix directions; pixels : (d,) the nested pixel numbers in use, sorted
+    directions : (d, 2) rot, tilt in degrees; frames : (d, 3, 3) rotations with psi = 0
+    polar : PolarGrid; its n_angles are the in-plane angles; shifts_a : (s, 2) Å, shift_step_a apart
+    """
+
+    resolution_a: float
+    nside: int
+    pixels: np.ndarray
+    directions: np.ndarray
+    frames: np.ndarray
+    polar: PolarGrid
+    shifts_a: np.ndarray
+    shift_step_a: float
+
+    @property
+    def n_poses(self) -> int:
+        return len(self.pixels) * self.polar.n_angles * len(self.shifts_a)
+
+    def children(self, finer: "PoseGrid", parents) -> np.ndarray:
+        """Rows of the finer grid that lie in the given rows of this one."""
+        ratio = (finer.nside // self.nside) ** 2
+        wanted = (self.pixels[parents][:, None] * ratio + np.arange(ratio)).ravel()
+        rows = np.searchsorted(finer.pixels, wanted)
+        rows = np.minimum(rows, len(finer.pixels) - 1)
+        return np.sort(rows[finer.pixels[rows] == wanted])
+
+    def rotation(self, direction: int, angle: int) -> np.ndarray:
+        """A of the pose at the given row and in-plane step."""
+        rot, tilt = self.directions[direction]
+        return euler_to_matrix(rot, tilt, 360 * angle / self.polar.n_angles)[0]
+
+
+def fourier_radius(resolution_a: float, box_size: int, pixel_size: float) -> int:
+    """Shells in use at a resolution: at least 3, at most Nyquist."""
+    return int(np.clip(np.floor(box_size * pixel_size / resolution_a + 1e-6), 3, box_size // 2))
+
+
+def needed_nside(resolution_a: float, diameter_a: float) -> int:
+    """HEALPix nside whose spacing moves the particle's edge by about half the resolution."""
+    nside = 1
+    while np.sqrt(np.pi / 3) / nside > ANGULAR_STEP * resolution_a / diameter_a:
+        nside *= 2
+    return nside
+
+
+def level_resolutions(resolution_a: float, config, oversampling: float = 1.0) -> list:
+    """Resolutions of the levels of a search: every pose at the first, survivors at each next one.
+
+    The first is the one in use where its grid is small enough to be summed in full (nside ≤ FULL_SUM_NSIDE).
+    """
+    wanted = [resolution_a]
+    nside = needed_nside(resolution_a / oversampling, config.diameter_a)
+    while nside > FULL_SUM_NSIDE:
+        nside //= 2
+        coarser = min(config.initial_resolution_a, np.sqrt(np.pi / 3) / nside * config.diameter_a / ANGULAR_STEP)
+        wanted.insert(0, max(coarser, resolution_a))
+    return wanted
+
+
+def make_pose_grid(resolution_a: float, config, *, symmetry: str, oversampling: float = 1.0,
+                   within: PoseGrid = None) -> PoseGrid:
+    """The grid whose steps suit a resolution and a particle of config.diameter_a.
+
+    oversampling > 1 makes every step that much smaller. `within` restricts directions to the cells of a coarser grid
+    (so that each direction has a parent there). Directions cover one asymmetric unit of `symmetry`.
+    """
+    nside = needed_nside(resolution_a / oversampling, config.diameter_a)
+    if within is not None:
+        nside = max(nside, within.nside)
+        ratio = (nside // within.nside) ** 2
+        pixels = (within.pixels[:, None] * ratio + np.arange(ratio)).ravel()
+        directions = healpix_directions(nside)[pixels]
+    else:
+        directions = healpix_directions(nside)
+        pixels = np.nonzero(asymmetric_unit(directions, symmetry))[0]
+        directions = directions[pixels]
+    frames = euler_to_matrix(directions[:, 0], directions[:, 1], np.zeros(len(directions)))
+    radius = fourier_radius(resolution_a, config.box_size, config.pixel_size)
+    support = (config.diameter_a + config.shift_range) / config.pixel_size
+    polar = PolarGrid.for_support(radius, support, config.box_size)
+    step_a = SHIFT_STEP * resolution_a / oversampling
+    return PoseGrid(resolution_a, nside, pixels, directions, frames.astype(np.float32), polar,
+                    shift_grid(config.shift_range, step_a), step_a)

@@ -1,0 +1,115 @@
+"""Images as the scores need them: matched-filtered (C·X/σ²), windowed, and sampled on rings.
+
+The model lies inside the particle's disc, so ⟨X, C·S·Y⟩/σ² depends on C·X/σ² only within that disc widened by the
+largest shift. Windowing *after* the CTF keeps the signal that the CTF has spread out, and gives the polar quadrature
+the bounded support that it needs; the likelihood stays exact.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.backend import array_module
+from ...core.ctf import aberration_phase, ctf_for
+from ...core.fourier import crop_rfft2, fft2_centred, frequencies_2d, ifft2_centred
+from ...core.masks import soft_circle
+from ...ops.polar import PolarGrid
+
+
+@dataclass(frozen=True)
+class MatchedImages:
+    """n images on the rings of one PolarGrid.
+
+    filtered : (n, radius, n_angles / 2) complex64, C·X/σ²
+    ctf_power : (n, radius, n_angles / 2) float32, C²/σ²
+    power : (n, radius) float64, mean |X|² of each ring (raw coefficients; the whole image, not windowed)
+    """
+
+    filtered: object
+    ctf_power: object
+    power: np.ndarray
+
+
+class ImageMatcher:
+    """Prepares images for one PolarGrid.
+
+    box_size, pixel_size : of the particles (not of the crop). window_radius_a : particle radius + largest shift.
+    """
+
+    def __init__(self, polar: PolarGrid, *, box_size: int, pixel_size: float, window_radius_a: float, xp=np):
+        self.polar, self.xp = polar, xp
+        self.extent = box_size * pixel_size
+        self.crop_box = min(box_size, 2 * polar.radius + 4)
+        crop_pixel = self.extent / self.crop_box
+        edge = 0.05 * self.crop_box
+        radius = min(window_radius_a / crop_pixel, self.crop_box / 2 - edge - 0.5)
+        self._window = soft_circle(self.crop_box, radius, edge)
+        self._inside = xp.asarray(self._window > 0)
+        self._kx, self._ky = frequencies_2d(self.crop_box, crop_pixel, xp)
+        self._shell = xp.sqrt(self._kx ** 2 + self._ky ** 2) * self.extent
+        self._points = polar.points() / self.extent
+        self._samplers = {}
+
+    def prepare(self, images, table, rows, noise) -> MatchedImages:
+        """The images of the given table rows.
+
+        images : (n, b, b) float32, b ≥ crop_box, all of the particles' extent
+        noise : (≥ radius + 1,) σ² per raw coefficient by Fourier radius
+        """
+        xp = self.xp
+        spectrum = crop_rfft2(fft2_centred(xp.asarray(images)), self.crop_box)
+        sigma2 = xp.asarray(np.asarray(noise, np.float32))
+        per_pixel = xp.interp(self._shell, xp.arange(len(sigma2), dtype=xp.float32), sigma2).astype(xp.float32)
+        ctf = ctf_for(table, rows, self._kx, self._ky, xp=xp)
+        filtered = spectrum * (ctf / per_pixel)
+        shape = (len(rows), self.polar.radius, self.polar.n_angles // 2)
+        rings, ring_ctf = xp.empty(shape, xp.complex64), xp.empty(shape, xp.float32)
+        for group in np.unique(table.optics_id[rows]):
+            members = np.nonzero(table.optics_id[rows] == group)[0]
+            kernel, points = self._sampler(table.optics[group])
+            phase = aberration_phase(table.optics[group], self._kx, self._ky, xp=xp)
+            part = filtered[members] * xp.exp(-1j * phase).astype(xp.complex64)
+            flat = ifft2_centred(part, self.crop_box)[:, self._inside] @ kernel
+            half = flat.shape[1] // 2
+            rings[members] = self.polar.unfold(flat[:, :half] + 1j * flat[:, half:])
+            ring_ctf[members] = self.polar.unfold(ctf_for(table, rows[members], points[:, 0], points[:, 1], xp=xp))
+        ctf_power = ring_ctf ** 2 / sigma2[1:self.polar.radius + 1, None]
+        return MatchedImages(rings, ctf_power.astype(xp.float32), self._ring_power(spectrum))
+
+    def _sampler(self, optics):
+        """(kernel, points): the Fourier sum that samples the rings, and where it samples them (1/Å).
+
+        Anisotropic magnification is undone here: the ring at κ is read from the distorted image at M⁻¹ κ.
+        """
+        key = None if optics.magnification is None else tuple(np.ravel(optics.magnification))
+        if key not in self._samplers:
+            points = self._points
+            if key is not None:
+                points = (points @ np.linalg.inv(np.asarray(optics.magnification)).T).astype(np.float32)
+            y, x = np.nonzero(self._window > 0)
+            centre, pixel = self.crop_box // 2, self.extent / self.crop_box
+            phase = (np.outer(x - centre, points[:, 0]) + np.outer(y - centre, points[:, 1])) * pixel
+            kernel = self._window[self._window > 0][:, None] * np.exp(-2j * np.pi * phase)
+            # real and imaginary parts apart: the images are real, so this halves the product
+            stacked = np.concatenate([kernel.real, kernel.imag], axis=1).astype(np.float32)
+            self._samplers[key] = self.xp.asarray(stacked), self.xp.asarray(points)
+        return self._samplers[key]
+
+    def shift_phases(self, shifts_a):
+        """(s, radius, n_angles / 2) complex64: what applying each shift multiplies the rings with."""
+        xp = self.xp
+        phase = xp.asarray(np.asarray(shifts_a, np.float32)) @ xp.asarray(self._points).T
+        return self.polar.unfold(xp.exp(-2j * np.pi * phase).astype(xp.complex64))
+
+    def _ring_power(self, spectrum):
+        xp = self.xp
+        shell = xp.rint(self._shell).astype(int)
+        weight = xp.full(self._shell.shape, 2.0)
+        weight[:, 0] = 1.0
+        inside = (shell >= 1) & (shell <= self.polar.radius)
+        counts = xp.bincount(shell[inside], weights=weight[inside], minlength=self.polar.radius + 1)
+        power = (xp.abs(spectrum[:, inside]) ** 2 * weight[inside]).astype(xp.float64)
+        sums = xp.stack([xp.bincount(shell[inside], weights=row, minlength=self.polar.radius + 1) for row in power])
+        rings = (sums / xp.maximum(counts, 1))[:, 1:]
+        return rings if xp is np else rings.get()

@@ -1,0 +1,48 @@
+"""How much memory a run's arrays will take, and how many partial sums fit the budget."""
+from __future__ import annotations
+
+from ...core.errors import InputError
+from .expectation import MAX_DIRECTIONS
+from .grids import fourier_radius, level_resolutions, make_pose_grid
+
+MAX_LANES = 4
+# bytes per direction, ring and angle: harmonics and rings are complex64 of half the angles, squares of a quarter
+SLICE_BYTES = 8 * 0.5 + 8 * 0.5 + 8 * 0.25
+SUM_BYTES = 8 * 0.5 + 8 * 0.25
+# scores, their harmonics, the copy that is back-projected and its harmonics: float32 or half as many complex64
+SCORE_BYTES = 4 * 4
+# Python, numba, scipy and their compiled code, before any data
+BASE_GB = 0.35
+
+
+def plan_lanes(config, memory_gb: float, threads: int):
+    """(lanes, working box): how many partial sums of a minibatch fit, and the box in px the images are needed at.
+
+    Raises InputError where not even one does, with the budget that would be enough.
+    """
+    grids = []
+    for resolution in level_resolutions(config.final_resolution_a, config):
+        grids.append(make_pose_grid(resolution, config, symmetry=_finest_symmetry(config),
+                                    within=grids[-1] if grids else None))
+    fixed = sum(_cells(grid) * SLICE_BYTES for grid in grids) + 4 * _cells(grids[-1])
+    per_lane = _cells(grids[-1]) * SUM_BYTES
+    directions = [len(grids[0].pixels)] + [min(MAX_DIRECTIONS, len(grid.pixels)) for grid in grids[1:]]
+    per_thread = max(d * grid.polar.n_angles * len(grid.shifts_a) * SCORE_BYTES for d, grid in zip(directions, grids))
+    available = memory_gb * 1e9
+    lanes = int(min(MAX_LANES, (available - fixed - threads * per_thread) // per_lane))
+    if lanes < 1:
+        needed = (fixed + per_lane + threads * per_thread) / 1e9 * available / (memory_gb * 1e9)
+        raise InputError(f"a memory budget of {memory_gb / 0.75:.3g} GB is too small for {config.final_resolution_a:g} Å "
+                         f"with {threads} threads; give --memory {needed / 0.75 + 0.1:.1f} or more, fewer threads or "
+                         "a coarser final resolution")
+    radius = fourier_radius(config.final_resolution_a, config.box_size, config.pixel_size)
+    return lanes, min(config.box_size, 2 * radius + 4)
+
+
+def _cells(grid):
+    return len(grid.pixels) * grid.polar.radius * grid.polar.n_angles
+
+
+def _finest_symmetry(config):
+    """Without symmetry the grids are largest; a run that imposes it from the start never needs those."""
+    return config.symmetry if config.symmetry_start == 0 else "C1"

@@ -1,0 +1,48 @@
+"""The noise spectrum: from the borders at first, then from residuals."""
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.backend import array_module, to_host
+from ...core.noise import border_noise_spectrum
+
+# images that the running estimate remembers
+MEMORY = 1500.0
+
+
+class NoiseModel:
+    """σ² per raw Fourier coefficient by Fourier radius, (box / 2 + 1,) float64."""
+
+    def __init__(self, spectrum):
+        self.spectrum = np.asarray(spectrum, float).copy()
+        self.images_seen = np.zeros(len(self.spectrum))
+
+    @classmethod
+    def from_borders(cls, images, radius_px: float) -> "NoiseModel":
+        """From pixels outside the particle's circle of (n, d, d) images."""
+        return cls(border_noise_spectrum(images, radius_px))
+
+    def update(self, batch, bank) -> None:
+        """Blend in the residual power of a minibatch: mean |X − C Y|² under each image's posterior."""
+        residual = residual_power(batch, bank, self.spectrum)
+        rings = slice(1, len(residual) + 1)
+        n = len(batch.images)
+        # borders count as 200 images: the first residuals are those of a wrong map
+        seen = np.minimum(self.images_seen[rings] + n, MEMORY)
+        share = n / (seen + 200)
+        lowest = 0.2 * self.spectrum[rings]
+        self.spectrum[rings] += share * (np.maximum(residual, lowest) - self.spectrum[rings])
+        self.images_seen[rings] = seen
+
+
+def residual_power(batch, bank, spectrum) -> np.ndarray:
+    """(radius,) mean over images and ring of |X − C Y|², from |X|² and the batch's sums."""
+    xp = array_module(bank.values)
+    numerator, weight = batch.sums.rings()
+    values = bank.values
+    linear = (numerator.real * values.real + numerator.imag * values.imag).sum(axis=(0, 2), dtype=xp.float64)
+    square = (weight * (values.real ** 2 + values.imag ** 2)).sum(axis=(0, 2), dtype=xp.float64)
+    n_half = values.shape[2]
+    sigma2 = spectrum[1:values.shape[1] + 1]
+    explained = sigma2 * to_host(2 * linear - square) / n_half
+    return batch.power.mean(axis=0) - explained / len(batch.images)

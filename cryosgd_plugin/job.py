@@ -1,0 +1,263 @@
+"""An ab initio run in its folder: checks, progress, checkpoints, and what it leaves behind."""
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import resource
+import time
+
+import numba
+import numpy as np
+import scipy
+import scipy.fft
+from threadpoolctl import threadpool_limits
+
+from . import __version__
+from .core.backend import get_array_module
+from .core.ctf import unsupported_optics
+from .core.errors import InputError
+from .core.shells import crossing_resolution
+from .engines.abinitio.config import AbInitioConfig
+from .engines.abinitio.engine import AbInitio
+from .engines.abinitio.finish import Assignment, draw_halves
+from .engines.abinitio.memory import plan_lanes
+from .io.fsc_star import write_fsc
+from .io.pictures import save_fsc_png, save_slices_png
+from .io.result_folder import FSC, HALF1, HALF2, JOB, PARTICLES, PICTURES, SUMMARY, VOLUME
+from .io.runfolder import RunFolder
+from .io.source import ParticleSource
+from .io.stacks import check_stacks
+from .io.star import write_particles
+from .io.volumes import write_volume
+
+CHECKPOINT_SECONDS = 20.0
+PROGRESS_SECONDS = 1.0
+# progress maps kept of a run, at most about this many
+PROGRESS_MAPS = 20
+# of the memory budget: what reading and preparing images may take
+SOURCE_SHARE = 0.25
+
+
+class AbInitioJob:
+    """One run of the ab initio engine in a run folder; a context manager, which holds the folder's lock.
+
+    folder : run folder. table : ParticleTable; its poses are dropped. source_file : noted in job.json.
+    resume : go on from the folder's checkpoint where there is one, else start.
+    Raises InputError for whatever is wrong with the input, before computing.
+    """
+
+    def __init__(self, folder, table, config: AbInitioConfig, *, source_file: str, device: str = "cpu",
+                 threads: int = 1, memory_gb: float = 4.0, scratch_dir=None, resume: bool = False):
+        self.started = time.time()
+        self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
+        self.xp = get_array_module(device)
+        self.table = table
+        table.rotations = table.shifts_a = None
+        self.warnings = check_stacks(table) + unsupported_optics(table)
+        self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE), threads)
+        self.seconds = {}
+        self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,
+                                     memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
+        job = dict(program="abinitio", version=__version__, particles=source_file, n_particles=len(table),
+                   table=_fingerprint(table), parameters=config.to_dict(), lanes=self.lanes)
+        present = resume and os.path.exists(os.path.join(folder, JOB))
+        try:
+            self.folder = RunFolder(folder, resume=present)
+        except BaseException:
+            self.source.close()
+            raise
+        try:
+            if present:
+                self._refuse_other_job(job)
+            else:
+                self.folder.write_job(dict(job, device=device, threads=threads, memory_gb=memory_gb,
+                                           scratch=scratch_dir))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """Release the stacks and the folder."""
+        self.source.close()
+        self.folder.close()
+
+    def run(self) -> dict:
+        """Run to the end; returns the summary."""
+        if self.folder.path(SUMMARY).exists():
+            print(f"This run is finished: see {self.folder.path(SUMMARY)}.", flush=True)
+            return {}
+        for sentence in self.warnings:
+            print(f"Warning: {sentence}", flush=True)
+        numba.set_num_threads(min(self.threads, numba.config.NUMBA_NUM_THREADS))
+        # images are shared out to threads; a BLAS that starts its own as well would only be in their way
+        with threadpool_limits(1), scipy.fft.set_workers(self.threads):
+            return self._run()
+
+    def _run(self):
+        start = time.perf_counter()
+        self.contrast, self.source.invert = self.source.check_sample()
+        print(self.contrast + (" Their sign is changed." if self.source.invert else ""), flush=True)
+        engine = AbInitio(self.config, self.table, self.source, xp=self.xp, threads=self.threads, lanes=self.lanes)
+        checkpoint = self.folder.load_checkpoint() if self.folder.has_checkpoint else None
+        if checkpoint is not None:
+            engine.restore(_part(checkpoint, "engine_"))
+            print(f"Going on from iteration {engine.iteration}.", flush=True)
+        self.folder.truncate_history(engine.iteration)
+        self._count("preparing", start)
+        self._iterate(engine)
+        assignment = self._assign(engine, checkpoint)
+        return self._finish(engine, assignment)
+
+    def _iterate(self, engine):
+        start, saved, shown = time.perf_counter(), time.perf_counter(), 0.0
+        total, first = self.config.iterations, engine.iteration
+        done_images, every = 0, max(1, total // PROGRESS_MAPS)
+        for record in engine.steps():
+            self.folder.append_history(record)
+            done_images += record["n_images"]
+            now, number = time.perf_counter(), record["iteration"]
+            if now - shown > PROGRESS_SECONDS or number == total:
+                left = (now - start) / (number - first) * (total - number)
+                print(f"\rIteration {number} of {total}: {record['resolution_a']:.1f} Å, {record['symmetry']}, "
+                      f"{done_images / (now - start) / self.threads:.0f} images/s a core, {_minutes(left)} left\n",
+                      end="", flush=True)
+                shown = now
+            if number % every == 0:
+                write_volume(self.folder.progress_path(number), engine.density(), self.config.pixel_size)
+            if now - saved > CHECKPOINT_SECONDS or number == total:
+                self.folder.save_checkpoint(_prefixed("engine_", engine.state()))
+                saved = time.perf_counter()
+        if done_images:
+            self._count("iterations", start, done_images)
+
+    def _assign(self, engine, checkpoint):
+        start, saved = time.perf_counter(), time.perf_counter()
+        print("A pose for every particle, and the map from all of them:", flush=True)
+        halves = draw_halves(len(self.table), self.table.half_set, np.random.default_rng(self.config.seed))
+        assignment = Assignment(engine, rows=engine.rows, halves=halves)
+        if checkpoint is not None and "assign_done" in checkpoint:
+            assignment.restore(_part(checkpoint, "assign_"))
+        first = assignment.done
+        for done, total in assignment.chunks():
+            now = time.perf_counter()
+            rate = (done - first) / (now - start)
+            print(f"\r{done} of {total} particles, {rate / self.threads:.0f} images/s a core, "
+                  f"{_minutes((total - done) / rate)} left\n", end="", flush=True)
+            if now - saved > CHECKPOINT_SECONDS and done < total:
+                self.folder.save_checkpoint({**_prefixed("engine_", engine.state()),
+                                             **_prefixed("assign_", assignment.state())})
+                saved = time.perf_counter()
+        self._count("poses of all particles", start, len(assignment.rows) - first)
+        return assignment
+
+    def _finish(self, engine, assignment):
+        config, path = self.config, self.folder.path
+        result = assignment.reconstruct()
+        for name, volume in ((VOLUME, result.volume), (HALF1, result.half1), (HALF2, result.half2)):
+            write_volume(path(name), volume, config.pixel_size)
+        write_fsc(path(FSC), {"masked": result.fsc}, box_size=config.box_size, pixel_size=config.pixel_size)
+        table = self.table
+        table.rotations, table.shifts_a, table.half_set = assignment.rotations, assignment.shifts_a, assignment.halves
+        table.extra.update(rlnMaxValueProbDistribution=assignment.best_mass,
+                           rlnLogLikeliContribution=assignment.log_evidence,
+                           cryosgdEffectivePoses=assignment.effective_poses)
+        write_particles(path(PARTICLES), table.take(assignment.rows))
+        save_slices_png(result.volume, config.pixel_size, path(PICTURES) / "volume.png", "Ab initio map")
+        save_fsc_png(path(PICTURES) / "fsc.png", {"half-maps, same reference": result.fsc},
+                     box_size=config.box_size, pixel_size=config.pixel_size)
+        summary = self._summary(engine, assignment, result)
+        self.folder.write_summary(summary)
+        print(summary["outcome"], flush=True)
+        return summary
+
+    def _summary(self, engine, assignment, result):
+        config = self.config
+        crossing = crossing_resolution(result.fsc[:result.radius + 1], 0.143, config.box_size, config.pixel_size)
+        in_use = config.box_size * config.pixel_size / result.radius
+        consistent = max(crossing, in_use) if np.isfinite(crossing) else None
+        limit = (f"consistent between halves to {consistent:.1f} Å (FSC 0.143, both halves aligned to one map: no "
+                 "gold-standard resolution)" if consistent else "not consistent between halves at any resolution: the "
+                 "images did not determine a map")
+        if consistent and consistent <= in_use * 1.001:
+            limit += ", which is the final resolution asked for: a finer one may be worth a try"
+        symmetry = ""
+        if engine.symmetriser.score is not None:
+            symmetry = (f" {config.symmetry} explained {engine.symmetriser.score:.0%} of the unsymmetrised map's "
+                        "power when it was imposed.")
+        outcome = f"A map from {len(assignment.rows)} particles, {limit}.{symmetry} The hand is not determined."
+        return dict(
+            outcome=outcome, resolution_a=in_use, half_fsc_0143_a=consistent, parameters=config.to_dict(),
+            n_particles=len(assignment.rows), symmetry_score=engine.symmetriser.score, contrast=self.contrast,
+            inverted=bool(self.source.invert), working_box_px=self.source.box_size,
+            working_pixel_size=self.source.pixel_size, warnings=self.warnings, seconds=self.seconds,
+            total_seconds=time.time() - self.started, cpu_seconds=_cpu_seconds(),
+            peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, memory_budget_gb=self.memory_gb,
+            device=self.device, threads=self.threads, lanes=self.lanes, reading=self.source.statistics(),
+            version=__version__, versions=_versions(self.xp), seed=config.seed, host=platform.node())
+
+    def _count(self, phase, start, images=None):
+        seconds = time.perf_counter() - start
+        self.seconds[phase] = dict(seconds=seconds)
+        if images:
+            self.seconds[phase].update(images=images, images_per_second_per_core=images / seconds / self.threads)
+
+    def _refuse_other_job(self, job):
+        known = self.folder.read_job()
+        for name in ("program", "table", "parameters", "lanes"):
+            if known.get(name) != _json_like(job[name]):
+                hint = {"table": "the particles differ", "parameters": _difference(known.get(name), job[name]),
+                        "lanes": "the memory budget or the number of threads leads to another order of summation"
+                        }.get(name, f"{name} differs")
+                raise InputError(f"{self.folder.folder} holds a run that can't be continued: {hint}; give the same "
+                                 "input, or another folder")
+
+
+def _difference(known, new):
+    changed = [name for name in new if _json_like(new[name]) != (known or {}).get(name)]
+    return "; ".join(f"{name} was {(known or {}).get(name)} and is now {new[name]}" for name in changed)
+
+
+def _json_like(value):
+    if isinstance(value, dict):
+        return {key: _json_like(entry) for key, entry in value.items()}
+    return [_json_like(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _fingerprint(table):
+    digest = hashlib.sha256()
+    for column in (table.stack_id, table.stack_index, table.defocus_u, table.defocus_v, table.defocus_angle_deg,
+                   table.phase_shift_deg, table.optics_id):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _prefixed(prefix, values):
+    return {prefix + name: value for name, value in values.items()}
+
+
+def _part(values, prefix):
+    return {name[len(prefix):]: value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _minutes(seconds):
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def _cpu_seconds():
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usage)
+
+
+def _versions(xp):
+    versions = dict(python=platform.python_version(), numpy=np.__version__, scipy=scipy.__version__,
+                    numba=numba.__version__)
+    if xp is not np:
+        versions["cupy"] = xp.__version__
+    return versions

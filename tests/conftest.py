@@ -1,0 +1,22 @@
+"""pytest needs nothing of the user's Scipion: a home of its own, in a temporary folder, before pyworkflow is read."""
+import atexit
+import importlib.util
+import shutil
+import tempfile
+
+import pytest
+
+if importlib.util.find_spec("pyworkflow") is not None and importlib.util.find_spec("pwem") is not None:
+    from cryosgd_plugin.standalone import prepare_scipion
+    HOME = tempfile.mkdtemp(prefix="cryosgd_tests_")
+    atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+    prepare_scipion(HOME)
+
+# these also run under Scipion's own test runner, where there are no pytest marks to write into them
+SLOW_FILES = ("test_protocols.py",)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)

@@ -1,0 +1,374 @@
+"""The protocols in a real Scipion project: chains, results, continue, restart, kill, and what bad input is told."""
+import dataclasses
+import importlib.util
+import inspect
+import os
+import signal
+import time
+import unittest
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import psutil
+
+# plain unittest: Scipion's own test runner runs this file too, and a Scipion need not have pytest
+if importlib.util.find_spec("pwem") is None:
+    raise unittest.SkipTest("Scipion (pyworkflow, pwem) is not installed here")
+
+import pyworkflow as pw
+from pwem.objects import SetOfParticles
+from pyworkflow.protocol import MODE_RESTART, MODE_RESUME, STATUS_ABORTED
+from pyworkflow.tests import BaseTest, setupTestProject
+
+from cryosgd_plugin.convert import table_from_set
+from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.core.shells import fsc
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.io.result_folder import ResultFolder
+from cryosgd_plugin.io.star import read_particles
+from cryosgd_plugin.io.volumes import read_volume
+from cryosgd_plugin.plugin import Plugin
+from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdImportParticles, ProtCryosgdSimulate
+
+DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+TIMEOUT_S = 300
+
+
+class Project(BaseTest):
+    """A project with small simulated particles; each class of tests gets its own."""
+    _labels = ["cryosgd"]
+
+    @classmethod
+    def setUpClass(cls):
+        cls.came_from = os.getcwd()
+        if "cryosgd_plugin" not in pw.Config.getDomain().getPlugins():
+            raise unittest.SkipTest("CryoSGD is not installed as a plugin here (no entry point): run `make test`")
+        pw.Config.getDomain().getProtocols()
+        setupTestProject(cls)
+        cls.simulation = cls.finished(ProtCryosgdSimulate, nParticles=240, boxSize=32, pixelSize=8.0, snr=0.5)
+
+    @classmethod
+    def tearDownClass(cls):
+        os.chdir(cls.came_from)
+
+    @classmethod
+    def finished(cls, protocol_class, **values):
+        protocol = cls.newProtocol(protocol_class, **values)
+        assert protocol.validate() == []
+        return cls.launchProtocol(protocol)
+
+    @classmethod
+    def ab_initio(cls, particles=None, **values):
+        """A small and quick ab initio protocol, not launched."""
+        values = {"particleDiameter": 140.0, "initialResolution": 60.0, "finalResolution": 24.0, "iterations": 30,
+                  "minibatchStart": 30, "minibatchEnd": 60, "numberOfThreads": 2, **values}
+        protocol = cls.newProtocol(ProtCryosgdAbInitio, **values)
+        protocol.inputParticles.set(particles or cls.simulation)
+        protocol.inputParticles.setExtended("outputParticles")
+        return protocol
+
+    @classmethod
+    def updated(cls, protocol):
+        """The protocol with what its own process has stored since."""
+        cls.proj._updateProtocol(protocol)
+        return protocol
+
+
+class TestSimulate(Project):
+    def test_outputs_are_what_the_engine_wrote(self):
+        particles, volume = self.simulation.outputParticles, self.simulation.outputVolume
+        self.assertEqual((particles.getSize(), particles.getXDim(), particles.getSamplingRate()), (240, 32, 8.0))
+        self.assertTrue(particles.hasCTF())
+        self.assertFalse(particles.hasAlignmentProj(), "true poses were not asked for")
+        self.assertEqual(volume.getSamplingRate(), 8.0)
+        table = table_from_set(particles)
+        truth = read_particles(self.simulation._getExtraPath("run", "truth.star"))
+        np.testing.assert_allclose(np.sort(table.defocus_u), np.sort(truth.defocus_u), atol=1e-3)
+        with mrcfile.mmap(table.stack_paths[0]) as stack:
+            self.assertEqual(stack.data.shape, (240, 32, 32))
+        self.assertIn("Simulated 240 images", self.simulation.summary()[0])
+
+    def test_maps_of_the_project_are_projected_with_their_poses(self):
+        protocol = self.newProtocol(ProtCryosgdSimulate, source=1, nParticles=20, boxSize=32, pixelSize=8.0,
+                                    addNoise=False, keepPoses=True, fractions="0.75, 0.25")
+        for _ in range(2):
+            protocol.inputVolumes.append(self.simulation)
+            protocol.inputVolumes[-1].setExtended("outputVolume")
+        self.assertEqual(protocol.validate(), [])
+        self.launchProtocol(protocol)
+        self.assertTrue(protocol.outputParticles.hasAlignmentProj())
+        self.assertEqual(protocol.outputVolumes.getSize(), 2)
+        table = table_from_set(protocol.outputParticles)
+        truth = read_particles(protocol._getExtraPath("run", "truth.star"))
+        np.testing.assert_allclose(table.rotations, truth.rotations, atol=1e-6)
+        np.testing.assert_allclose(table.shifts_a, truth.shifts_a, atol=1e-5)
+
+    def test_bad_values_get_a_sentence(self):
+        for values, sentence in (({"boxSize": 8}, "Box 8 px is too small"), ({"snr": -1.0}, "SNR -1.0 is not positive"),
+                                 ({"source": 1}, "Choose at least one map or model")):
+            protocol = self.newProtocol(ProtCryosgdSimulate, **values)
+            self.assertTrue(any(sentence in error for error in protocol.validate()), protocol.validate())
+
+
+class TestImport(Project):
+    def test_import_of_a_star_file_links_or_copies(self):
+        star = os.path.abspath(self.simulation._getExtraPath("run", "truth.star"))
+        wanted = read_particles(star)
+        for copy_files in (False, True):
+            protocol = self.finished(ProtCryosgdImportParticles, starFile=star, copyFiles=copy_files)
+            table = table_from_set(protocol.outputParticles)
+            self.assertEqual(os.path.islink(table.stack_paths[0]), not copy_files)
+            self.assertTrue(table.stack_paths[0].startswith(os.path.abspath(protocol.getPath())))
+            np.testing.assert_allclose(table.rotations, wanted.rotations, atol=1e-6)
+            np.testing.assert_allclose(table.shifts_a, wanted.shifts_a, atol=1e-6)
+            np.testing.assert_allclose(table.defocus_u, wanted.defocus_u, atol=1e-6)
+            self.assertIn("240 particles of 32 px at 8 Å/px", protocol.summary()[0])
+        bare = self.finished(ProtCryosgdImportParticles, starFile=star, readPoses=False)
+        self.assertFalse(bare.outputParticles.hasAlignmentProj())
+
+    def test_missing_file_and_missing_stack_get_a_sentence(self):
+        protocol = self.newProtocol(ProtCryosgdImportParticles, starFile="/nowhere/x.star")
+        self.assertIn("/nowhere/x.star does not exist", protocol.validate()[0])
+        star = Path(self.getOutputPath("lost.star"))
+        text = Path(self.simulation._getExtraPath("run", "particles.star")).read_text()
+        star.write_text(text.replace("particles.mrcs", "lost.mrcs"))
+        protocol = self.newProtocol(ProtCryosgdImportParticles, starFile=str(star))
+        self.proj.launchProtocol(protocol, wait=True)
+        self.assertTrue(protocol.isFailed())
+        self.assertIn("lost.mrcs", protocol.getErrorMessage())
+
+    def test_apoferritin(self):
+        star = DATA / "apoferritin" / "particles_72.star"
+        if not star.exists():
+            self.skipTest(f"the apoferritin set is not at {star}; set CRYOSGD_TEST_DATA to the folder of test data")
+        protocol = self.finished(ProtCryosgdImportParticles, starFile=str(star))
+        self.assertEqual(protocol.outputParticles.getSize(), 2563)
+        self.assertAlmostEqual(protocol.outputParticles.getSamplingRate(), 2.666667, places=5)
+
+
+class TestAbInitio(Project):
+    def test_a_run_gives_volume_particles_and_fsc(self):
+        protocol = self.ab_initio(maxParticles=200)
+        self.assertEqual(protocol.validate(), [])
+        self.launchProtocol(protocol)
+        folder = ResultFolder(protocol._getExtraPath("run"))
+        volume, particles = protocol.outputVolume, protocol.outputParticles
+        self.assertEqual(volume.getDim(), (32, 32, 32))
+        self.assertEqual(volume.getSamplingRate(), 8.0)
+        halves = [read_volume(path)[0] for path in volume.getHalfMaps().split(",")]
+        self.assertEqual([half.shape for half in halves], [(32, 32, 32)] * 2)
+        self.assertGreater(fsc(*halves)[2], 0.5, "the halves are of one particle")
+        # the particles are the input's, under their ids, with the engine's poses
+        written, source = read_particles(folder.path("particles.star")), table_from_set(self.simulation.outputParticles)
+        got = table_from_set(particles)
+        self.assertTrue(particles.hasAlignmentProj())
+        self.assertEqual(len(got), len(written))
+        self.assertTrue(set(got.ids) <= set(source.ids))
+        rows = np.searchsorted(source.ids, got.ids)
+        np.testing.assert_array_equal(got.stack_index, source.stack_index[rows])
+        order = np.argsort(written.extra["cryosgdParticleId"].astype(int))
+        np.testing.assert_allclose(got.rotations, written.rotations[order], atol=1e-5)
+        np.testing.assert_allclose(got.shifts_a, written.shifts_a[order], atol=1e-4)
+        curve = protocol.outputFSC.getFirstItem()
+        frequencies, values = curve.getData()
+        self.assertEqual(len(frequencies), len(values))
+        self.assertAlmostEqual(float(frequencies[0]), 1 / 256, places=6)
+        self.assertEqual(protocol.summary()[0], folder.summary()["outcome"])
+        self.assertIn("stochastic gradient descent", protocol.methods()[0])
+        self.assertTrue(any("Punjani" in line for line in protocol.citations()))
+        log = Path(protocol.getStdoutLog()).read_bytes()
+        self.assertIn(b"\r", log, "progress lines that the log window merges")
+
+    def test_chain_with_other_settings_uses_each_in_the_engine(self):
+        """Every field of the form reaches the engine: the run's own record says the same as the form."""
+        protocol = self.ab_initio(symmetry="c2", seed=5, iterations=12, momentum=0.25, stepSizeStart=0.4,
+                                  stepSizeEnd=0.2, significantPoses=0.02, shiftRange=12.0,
+                                  symmetryStart=0.5,
+                                  positivity=False, centring=False, start=1, maxParticles=150)
+        self.launchProtocol(protocol)
+        summary = ResultFolder(protocol._getExtraPath("run")).summary()
+        self.assertEqual(AbInitioConfig.from_dict(summary["parameters"]), protocol.config())
+        self.assertEqual(protocol.config().symmetry, "C2")
+
+    def test_every_setting_of_the_engine_can_be_set_in_the_form(self):
+        source = inspect.getsource(ProtCryosgdAbInitio.config)
+        absent = {field.name for field in dataclasses.fields(AbInitioConfig) if f"{field.name}=" not in source}
+        self.assertEqual(absent, {"classes", "optimiser"}, "there is one of each so far")
+
+    def test_bad_input_gets_a_sentence_before_computing(self):
+        for values, sentence in (({"finalResolution": 5.0}, "beyond Nyquist"), ({"symmetry": "X9"}, "point group 'X9'"),
+                                 ({"particleDiameter": 900.0}, "must lie between 0 and the box"),
+                                 ({"initialResolution": 20.0}, "finer than the final one"),
+                                 ({"particleDiameter": None}, "Particle diameter")):
+            errors = self.ab_initio(**values).validate()
+            self.assertTrue(any(sentence.lower() in error.lower() for error in errors), (values, errors))
+
+    def test_an_absent_gpu_is_refused_with_the_reason(self):
+        usable, reason = Plugin.gpuReport()
+        if usable:
+            self.skipTest(f"a GPU is here: {reason}")
+        errors = self.ab_initio(useGpu=True).validate()
+        self.assertEqual(len(errors), 1)
+        self.assertIn("A GPU is asked for, but none can be used", errors[0])
+        self.assertIn(reason, errors[0])
+
+    def test_particles_without_ctf_and_flipped_ones_are_refused(self):
+        for change, sentence in ((lambda s: s.setHasCTF(False), "no CTF"),
+                                 (lambda s: s.setIsPhaseFlipped(True), "phase-flipped")):
+            protocol = self.ab_initio()
+            particles = SetOfParticles(filename=self.simulation.outputParticles.getFileName())
+            particles.loadAllProperties()
+            particles.setObjId(10 ** 6)
+            change(particles)
+            protocol.inputParticles.set(particles)
+            protocol.inputParticles.setExtended(None)
+            self.assertTrue(any(sentence in error for error in protocol._validate()), protocol._validate())
+
+    def test_few_particles_are_warned_of(self):
+        self.assertIn("Only 100 particles", self.ab_initio(maxParticles=100).warnings()[0])
+
+
+class TestContinue(Project):
+    def started(self, protocol, iterations):
+        """Launch without waiting; returns the engine's process once so many iterations are written."""
+        self.proj.launchProtocol(protocol, wait=False)
+        folder = Path(protocol._getExtraPath("run"))
+        end = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < end:
+            if folder.is_dir() and len(ResultFolder(folder).history()) >= iterations and (
+                    folder / "checkpoint.npz").exists():
+                return psutil.Process(ResultFolder(folder).writer())
+            self.assertFalse(self.updated(protocol).isFailed(), self.updated(protocol).getErrorMessage())
+            time.sleep(0.2)
+        self.fail(f"no {iterations} iterations within {TIMEOUT_S} s")
+
+    def test_stop_then_continue_gives_the_undisturbed_result(self):
+        undisturbed = self.launchProtocol(self.ab_initio(iterations=60, seed=3))
+        stopped = self.ab_initio(iterations=60, seed=3)
+        engine = self.started(stopped, 20)
+        self.proj.stopProtocol(stopped)  # what the Stop button does: SIGKILL to the protocol and its children
+        psutil.wait_procs([engine], timeout=20)
+        self.assertFalse(engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE, "Stop must end the engine")
+        self.assertEqual(self.updated(stopped).getStatus(), STATUS_ABORTED)
+        before = len(ResultFolder(stopped._getExtraPath("run")).history())
+        self.assertLess(before, 60)
+        stopped.runMode.set(MODE_RESUME)
+        self.launchProtocol(stopped)
+        log = Path(stopped.getStdoutLog()).read_text(errors="replace")
+        self.assertIn("--continue", log)
+        volumes = [read_volume(p.outputVolume.getFileName())[0] for p in (undisturbed, stopped)]
+        np.testing.assert_array_equal(*volumes)
+
+    def test_a_killed_engine_fails_the_protocol_and_continue_goes_on(self):
+        protocol = self.ab_initio(iterations=60, seed=4)
+        engine = self.started(protocol, 10)
+        engine.send_signal(signal.SIGKILL)
+        end = time.monotonic() + 60
+        while not self.updated(protocol).isFailed() and time.monotonic() < end:
+            time.sleep(0.3)
+        self.assertTrue(protocol.isFailed())
+        protocol.runMode.set(MODE_RESUME)
+        self.launchProtocol(protocol)
+        self.assertEqual(len(ResultFolder(protocol._getExtraPath("run")).history()), 60)
+
+    def test_a_second_writer_is_refused_by_name(self):
+        protocol = self.ab_initio(iterations=300)
+        engine = self.started(protocol, 1)
+        try:
+            second = self.ab_initio(iterations=300)
+            second.setWorkingDir(protocol.getWorkingDir())
+            with self.assertRaisesRegex(InputError, f"process {engine.pid}"):
+                second._forgetOtherSettings(["other settings"])
+        finally:
+            self.proj.stopProtocol(protocol)
+
+    def test_continue_with_other_settings_starts_over_and_makes_new_outputs(self):
+        protocol = self.launchProtocol(self.ab_initio(iterations=12))
+        first = read_volume(protocol.outputVolume.getFileName())[0]
+        protocol.runMode.set(MODE_RESUME)
+        protocol.seed.set(7)
+        self.launchProtocol(protocol)
+        self.assertEqual(ResultFolder(protocol._getExtraPath("run")).summary()["parameters"]["seed"], 7)
+        self.assertFalse(np.array_equal(first, read_volume(protocol.outputVolume.getFileName())[0]))
+
+    def test_continue_of_a_finished_run_does_nothing_and_restart_wipes(self):
+        protocol = self.launchProtocol(self.ab_initio(iterations=12))
+        volume = Path(protocol.outputVolume.getFileName())
+        written = volume.stat().st_mtime_ns
+        protocol.runMode.set(MODE_RESUME)
+        self.launchProtocol(protocol)
+        self.assertEqual(volume.stat().st_mtime_ns, written)
+        protocol.runMode.set(MODE_RESTART)
+        self.launchProtocol(protocol)
+        self.assertGreater(volume.stat().st_mtime_ns, written)
+
+
+class TestQueue(Project):
+    """Through a queue, with a stand-in for its commands: jobs are background processes, numbered by their ids."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        commands = Path(cls.getOutputPath("queue"))
+        commands.mkdir()
+        (commands / "sbatch").write_text('#!/bin/bash\nsetsid bash "$1" </dev/null >"$1.out" 2>"$1.err" &\n'
+                                         'echo "Submitted batch job $!"\n')
+        # an empty answer means that the job is over
+        (commands / "squeue").write_text('#!/bin/bash\nps -o pid=,stat= -p "$1" | grep -v Z || true\n')
+        for path in commands.iterdir():
+            path.chmod(0o755)
+        hosts = Path(os.environ["SCIPION_HOSTS"])
+        cls.hosts_text = hosts.read_text()
+        hosts.write_text(f"""[localhost]
+PARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s
+NAME = SLURM
+MANDATORY = False
+SUBMIT_COMMAND = {commands}/sbatch %_(JOB_SCRIPT)s
+SUBMIT_TEMPLATE = #!/bin/bash
+    ##SBATCH --cpus-per-task=%_(JOB_THREADS)d
+    cd {cls.proj.path}
+    %_(JOB_COMMAND)s
+CANCEL_COMMAND = kill %_(JOB_ID)s
+CHECK_COMMAND = {commands}/squeue %_(JOB_ID)s
+QUEUES = {{"default": {{}}}}
+""")
+        cls.proj._loadHosts(None)
+
+    @classmethod
+    def tearDownClass(cls):
+        Path(os.environ["SCIPION_HOSTS"]).write_text(cls.hosts_text)
+        super().tearDownClass()
+
+    def queued(self, protocol, for_jobs):
+        """Submit and wait."""
+        protocol._useQueue.set(True)
+        protocol.setQueueParams(("default", {"QUEUE_FOR_JOBS": for_jobs}))
+        self.proj.launchProtocol(protocol, wait=True)
+        end = time.monotonic() + TIMEOUT_S
+        while self.updated(protocol).isActive():
+            self.assertLess(time.monotonic(), end, f"still {protocol.getStatus()} after {TIMEOUT_S} s")
+            time.sleep(0.5)
+        return protocol
+
+    def test_the_whole_protocol_or_its_job_through_the_queue(self):
+        for for_jobs in ("N", "Y"):
+            protocol = self.newProtocol(ProtCryosgdSimulate, nParticles=20, boxSize=32, pixelSize=8.0)
+            self.queued(protocol, for_jobs)
+            self.assertTrue(protocol.isFinished(), protocol.getErrorMessage())
+            self.assertEqual(protocol.outputParticles.getSize(), 20)
+            self.assertTrue(list(Path(protocol._getLogsPath()).glob("*.job")), "nothing went through the queue")
+
+    def test_a_job_that_fails_in_the_queue_fails_the_protocol_with_the_engines_sentence(self):
+        star = self.simulation._getExtraPath("run", "truth.star")
+        protocol = self.newProtocol(ProtCryosgdImportParticles, starFile=star)
+        self.launchProtocol(protocol)
+        stack = Path(self.simulation._getExtraPath("run", "particles.mrcs"))
+        hidden = stack.rename(stack.with_suffix(".hidden"))
+        try:
+            failing = self.queued(self.ab_initio(protocol), "Y")
+        finally:
+            hidden.rename(stack)
+        self.assertTrue(failing.isFailed())
+        self.assertIn("stack", failing.getErrorMessage())
+        self.assertNotIn("non-zero exit", failing.getErrorMessage())

@@ -1,0 +1,214 @@
+"""The side panel of the volume window: which volume, which sections, contrast, contour and surface."""
+from __future__ import annotations
+
+import tkinter as tk
+from tkinter import ttk
+
+from .surface import view_along
+from .tk_figure import REFRESH_SECONDS
+from .view_state import PROJECTIONS, SLICES, ViewState
+from .volume_data import AXES
+
+WIDTH = 236
+SIGMA_RANGE = (-3.0, 12.0)
+
+
+class Controls:
+    """Widgets that change the window's ViewState and ask it to draw; `follow` sets them after the state changed."""
+
+    def __init__(self, window, refreshable):
+        self.window, self._following = window, False
+        self.frame = ttk.Frame(window.root, padding=(10, 8), width=WIDTH)
+        self.frame.columnconfigure(0, weight=1)
+        self._row = 0
+        self._volumes(refreshable)
+        self._sections()
+        self._contrast()
+        self._contour()
+        self._surface()
+        buttons = self._place(ttk.Frame(self.frame), pady=(16, 0))
+        ttk.Button(buttons, text="Save picture…", command=window.save).pack(side=tk.LEFT)
+        ttk.Button(buttons, text="Close", command=window.close).pack(side=tk.RIGHT)
+        self.list([label for label, _ in window.volumes])
+        self.follow()
+
+    @property
+    def state(self):
+        return self.window.picture.state
+
+    @property
+    def data(self):
+        return self.window.picture.data
+
+    def list(self, labels):
+        """Offer these volumes."""
+        self.chooser.configure(values=labels)
+        last = max(len(labels) - 1, 1)
+        self.history.configure(to=last)
+        self.history_frame.grid() if len(labels) > 2 else self.history_frame.grid_remove()
+
+    def follow(self):
+        """Set every widget to what the state says, without drawing."""
+        self._following = True
+        self.chooser.current(self.window.shown)
+        self.history.set(self.window.shown)
+        for axis, (slider, text) in self.sliders.items():
+            slider.configure(to=self.data.shape[axis] - 1)
+            slider.set(self.state.position[axis])
+            text.set(f"{AXES[axis]}  {self.data.position_a(axis, self.state.position[axis]):8.1f} Å")
+        survey = self.data.survey
+        self.level_slider.configure(from_=max(SIGMA_RANGE[0], survey.in_sigma(survey.minimum)),
+                                    to=max(1.0, survey.in_sigma(survey.maximum)))
+        self.level_slider.set(survey.in_sigma(self.state.level))
+        self.level_sigma.set(f"{survey.in_sigma(self.state.level):.2f}")
+        self.level_density.set(f"{self.state.level:.4g}")
+        self._following = False
+
+    # sections of the panel
+    def _volumes(self, refreshable):
+        self._heading("Volume", first=True)
+        self.chooser = self._place(ttk.Combobox(self.frame, state="readonly", width=26))
+        self.chooser.bind("<<ComboboxSelected>>", lambda _: self.window.show_volume(self.chooser.current()))
+        self.history_frame = self._place(ttk.Frame(self.frame))
+        ttk.Label(self.history_frame, text="first").pack(side=tk.LEFT)
+        self.history = ttk.Scale(self.history_frame, from_=0, to=1, command=self._history_moved)
+        self.history.pack(side=tk.LEFT, fill=tk.X, expand=True, padx=4)
+        ttk.Label(self.history_frame, text="last").pack(side=tk.LEFT)
+        if refreshable:
+            row = self._place(ttk.Frame(self.frame))
+            self.automatic = tk.BooleanVar(self.frame, False)
+            ttk.Button(row, text="Refresh", command=self.window.refresh).pack(side=tk.LEFT)
+            ttk.Checkbutton(row, text=f"every {REFRESH_SECONDS} s", variable=self.automatic,
+                            command=lambda: self.window.schedule_refresh(
+                                REFRESH_SECONDS if self.automatic.get() else 0)).pack(side=tk.LEFT, padx=8)
+
+    def _sections(self):
+        self._heading("Planes")
+        self.mode = tk.StringVar(self.frame, SLICES)
+        row = self._place(ttk.Frame(self.frame))
+        for value in (SLICES, PROJECTIONS):
+            ttk.Radiobutton(row, text=value, value=value, variable=self.mode, command=self._mode_changed
+                            ).pack(side=tk.LEFT, padx=(0, 10))
+        self.sliders = {}
+        for axis in (0, 1, 2):
+            text = tk.StringVar(self.frame)
+            self._place(ttk.Label(self.frame, textvariable=text), pady=(4, 0))
+            slider = self._place(ttk.Scale(self.frame, from_=0, to=1,
+                                           command=lambda value, axis=axis: self._section_moved(axis, value)))
+            self.sliders[axis] = (slider, text)
+        row = self._place(ttk.Frame(self.frame), pady=(6, 0))
+        ttk.Label(row, text="average").pack(side=tk.LEFT)
+        self.thickness = tk.IntVar(self.frame, 1)
+        ttk.Spinbox(row, from_=1, to=99, width=4, textvariable=self.thickness, command=self._thickness_changed
+                    ).pack(side=tk.LEFT, padx=4)
+        ttk.Label(row, text="sections").pack(side=tk.LEFT)
+        self.cross_hair = self._check("cross-hair", "cross_hair", self.window.redraw_planes)
+
+    def _contrast(self):
+        self._heading("Contrast")
+        self.contrast = self._place(ttk.Scale(self.frame, from_=-1.5, to=1.5, value=0, command=self._contrast_moved))
+        row = self._place(ttk.Frame(self.frame))
+        ttk.Label(row, text="softer").pack(side=tk.LEFT)
+        ttk.Label(row, text="harder").pack(side=tk.RIGHT)
+
+    def _contour(self):
+        self._heading("Contour")
+        self.level_slider = self._place(ttk.Scale(self.frame, from_=SIGMA_RANGE[0], to=SIGMA_RANGE[1],
+                                                  command=self._level_moved))
+        row = self._place(ttk.Frame(self.frame))
+        self.level_sigma, self.level_density = tk.StringVar(self.frame), tk.StringVar(self.frame)
+        for variable, unit, entered in ((self.level_sigma, "σ  =", self._sigma_entered),
+                                        (self.level_density, "", self._density_entered)):
+            entry = ttk.Entry(row, textvariable=variable, width=9)
+            entry.bind("<Return>", entered)
+            entry.pack(side=tk.LEFT)
+            ttk.Label(row, text=unit).pack(side=tk.LEFT, padx=4)
+        self._check("lines on the slices", "contours", self.window.redraw_planes)
+
+    def _surface(self):
+        self._heading("Surface")
+        row = self._place(ttk.Frame(self.frame))
+        ttk.Label(row, text="along").pack(side=tk.LEFT)
+        for axis in ("x", "y", "z"):
+            ttk.Button(row, text=axis, width=3, command=lambda axis=axis: self._look_along(axis)
+                       ).pack(side=tk.LEFT, padx=3)
+        ttk.Button(row, text="reset", width=6, command=self._reset).pack(side=tk.RIGHT)
+        self._check("hide small pieces", "hide_dust", self.window.redraw_all)
+        self._check("colour by radius", "colour_by_radius", self.window.redraw_all)
+
+    # what the widgets do
+    def _history_moved(self, value):
+        number = int(round(float(value)))
+        if self._following or number == self.window.shown:
+            return
+        # a volume takes longer to open than the slider to pass it
+        self.window.timers.start("history", 120, lambda: self.window.show_volume(number))
+
+    def _mode_changed(self):
+        self.state.mode = self.mode.get()
+        self.window.redraw_planes()
+
+    def _section_moved(self, axis, value):
+        index = int(round(float(value)))
+        if self._following or index == self.state.position[axis]:
+            return
+        self.state.position[axis] = index
+        self.sliders[axis][1].set(f"{AXES[axis]}  {self.data.position_a(axis, index):8.1f} Å")
+        self.window.redraw_planes()
+
+    def _thickness_changed(self):
+        self.state.thickness = max(1, self.thickness.get())
+        self.window.redraw_planes()
+
+    def _contrast_moved(self, value):
+        if self._following:
+            return
+        low, high = ViewState.of(self.data).grey_range
+        half = (high - low) / 2 * 2.0 ** -float(value)
+        self.state.grey_range = ((low + high) / 2 - half, (low + high) / 2 + half)
+        self.window.redraw_planes()
+        self.window.picture.histogram.update()
+
+    def _level_moved(self, value):
+        if not self._following:
+            self.window.set_level(self.data.survey.from_sigma(float(value)))
+
+    def _sigma_entered(self, _):
+        self._enter(self.level_sigma, self.data.survey.from_sigma)
+
+    def _density_entered(self, _):
+        self._enter(self.level_density, float)
+
+    def _enter(self, variable, to_density):
+        try:
+            self.window.set_level(to_density(float(variable.get())))
+        except ValueError:
+            self.window.say(f"'{variable.get()}' is not a number: type the contour as 3.0 σ or as a density")
+
+    def _look_along(self, axis):
+        self.state.rotation = view_along(axis)
+        self.window.redraw_all()
+
+    def _reset(self):
+        fresh = ViewState.of(self.data)
+        self.state.rotation, self.state.half_width_a = fresh.rotation, 0.0
+        self.window.set_level(fresh.level)
+
+    # layout
+    def _check(self, text, name, redraw):
+        variable = tk.BooleanVar(self.frame, getattr(self.state, name))
+
+        def changed():
+            setattr(self.state, name, variable.get())
+            redraw()
+        self._place(ttk.Checkbutton(self.frame, text=text, variable=variable, command=changed))
+        return variable
+
+    def _heading(self, text, first=False):
+        label = ttk.Label(self.frame, text=text, font=("TkDefaultFont", 10, "bold"))
+        self._place(label, pady=(0 if first else 14, 2))
+
+    def _place(self, widget, pady=(0, 2)):
+        widget.grid(row=self._row, column=0, sticky="ew", pady=pady)
+        self._row += 1
+        return widget

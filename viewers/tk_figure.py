@@ -1,0 +1,137 @@
+"""A Tk window of Scipion's kind around a matplotlib figure, alive beside the other windows of a project."""
+from __future__ import annotations
+
+import tkinter as tk
+from tkinter import filedialog, ttk
+
+from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg
+from matplotlib.figure import Figure
+from pyworkflow.gui import Window
+
+from ..core.errors import InputError
+
+REFRESH_SECONDS = 10
+
+
+class Timers:
+    """Tk timers of one window by name; all are cancelled when the window is destroyed, by whatever way."""
+
+    def __init__(self, root):
+        self._root, self._pending = root, {}
+        root.bind("<Destroy>", self._destroyed, add=True)
+
+    def start(self, name, milliseconds, action):
+        """Call action() once, after this time; a pending timer of the same name is replaced."""
+        self.cancel(name)
+
+        def run():
+            del self._pending[name]
+            action()
+        self._pending[name] = self._root.after(milliseconds, run)
+
+    def pending(self, name):
+        """Whether a timer of this name waits."""
+        return name in self._pending
+
+    def cancel(self, name):
+        """Forget the timer, where there is one."""
+        if name in self._pending:
+            self._root.after_cancel(self._pending.pop(name))
+
+    def _destroyed(self, event):
+        if event.widget is self._root:      # children's events arrive here too
+            for name in list(self._pending):
+                self.cancel(name)
+
+
+class FigureWindow(Window):
+    """A figure with a bar of buttons: refresh (by hand or every few seconds), save, close.
+
+    draw(figure) : draws, called at the start and at each refresh; raises InputError where there is nothing to show
+    refreshable : whether the buttons for refreshing are offered (a job may go on)
+    """
+
+    def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False):
+        Window.__init__(self, title, master, minsize=(420, 320))
+        self._draw, self._timers = draw, Timers(self.root)
+        self.figure = Figure(dpi=100)
+        self.canvas, self.canvas_widget = place_canvas(self.root, self.figure)
+        self.canvas_widget.grid(row=0, column=0, sticky="news")
+        self.root.rowconfigure(0, weight=1)
+        self.root.columnconfigure(0, weight=1)
+        bar = ttk.Frame(self.root, padding=4)
+        bar.grid(row=1, column=0, sticky="ew")
+        self.status = ttk.Label(bar, text="")
+        self.status.pack(side=tk.LEFT, padx=6)
+        ttk.Button(bar, text="Close", command=self.close).pack(side=tk.RIGHT, padx=2)
+        ttk.Button(bar, text="Save picture…", command=lambda: ask_and_save(self.figure, self.root)
+                   ).pack(side=tk.RIGHT, padx=2)
+        self.automatic = tk.BooleanVar(self.root, False)
+        if refreshable:
+            ttk.Button(bar, text="Refresh", command=self.refresh).pack(side=tk.RIGHT, padx=2)
+            ttk.Checkbutton(bar, text=f"every {REFRESH_SECONDS} s", variable=self.automatic,
+                            command=self._schedule).pack(side=tk.RIGHT, padx=6)
+        place_window(self.root, int(size[0] * 100), int(size[1] * 100) + 44)
+        self.figure.set_size_inches(*size)
+        self.refresh()
+
+    def refresh(self):
+        """Draw anew from what is there now."""
+        try:
+            self._draw(self.figure)
+            self.status.configure(text="")
+        except InputError as error:        # a file half written by the running job: keep the window, say what it is
+            self.status.configure(text=str(error))
+        self.canvas.draw_idle()
+
+    def show(self, center=True, modal=False):
+        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
+        show_window(self)
+
+    def close(self, e=None):
+        """Close this window only."""
+        close_window(self)
+
+    def _schedule(self):
+        if self.automatic.get():
+            self._timers.start("refresh", REFRESH_SECONDS * 1000, lambda: (self.refresh(), self._schedule()))
+        else:
+            self._timers.cancel("refresh")
+
+
+def place_canvas(parent, figure):
+    """The canvas that draws a figure in a Tk parent, and its widget (not yet placed)."""
+    canvas = FigureCanvasTkAgg(figure, master=parent)
+    return canvas, canvas.get_tk_widget()
+
+
+def place_window(root, width, height):
+    """Give a window its size and a place in the middle of the screen, inside it."""
+    root.update_idletasks()
+    screen_width, screen_height = root.winfo_screenwidth(), root.winfo_screenheight()
+    width, height = min(width, screen_width - 40), min(height, screen_height - 80)
+    root.geometry(f"{width}x{height}+{(screen_width - width) // 2}+{max(20, (screen_height - height) // 2 - 20)}")
+
+
+def show_window(window):
+    """Map a Scipion window; run the main loop only for a window without master (started outside a project)."""
+    window.root.deiconify()
+    window.root.lift()
+    window.root.update_idletasks()
+    if window.master is None:
+        window.root.mainloop()
+
+
+def close_window(window):
+    """Destroy a window; ends the main loop of one without master."""
+    if window.master is None:
+        window.root.quit()
+    window.root.destroy()
+
+
+def ask_and_save(figure, parent):
+    """Ask for a file name and write the figure there as it is shown (PNG, PDF or SVG by its ending)."""
+    path = filedialog.asksaveasfilename(parent=parent, title="Save picture", defaultextension=".png",
+                                        filetypes=[("PNG", "*.png"), ("PDF", "*.pdf"), ("SVG", "*.svg")])
+    if path:
+        figure.savefig(path, dpi=150)

@@ -1,0 +1,59 @@
+"""A Tk window of names and values."""
+from __future__ import annotations
+
+import textwrap
+import tkinter as tk
+from tkinter import ttk
+
+from pyworkflow.gui import Window
+
+from .tk_figure import close_window, place_window, show_window
+
+LINE_CHARACTERS = 74
+
+
+class TableWindow(Window):
+    """rows : [(name, value)]; a value of None makes the name a heading. `texts()` is what is shown."""
+
+    def __init__(self, title, rows, master=None):
+        Window.__init__(self, title, master, minsize=(420, 300))
+        frame = ttk.Frame(self.root)
+        frame.grid(row=0, column=0, sticky="news")
+        self.tree = ttk.Treeview(frame, columns=("value",), show="tree", selectmode="browse")
+        self.tree.column("#0", width=240, stretch=False)
+        self.tree.column("value", width=520, stretch=True)
+        bar = ttk.Scrollbar(frame, orient=tk.VERTICAL, command=self.tree.yview)
+        self.tree.configure(yscrollcommand=bar.set)
+        self.tree.pack(side=tk.LEFT, fill=tk.BOTH, expand=True)
+        bar.pack(side=tk.RIGHT, fill=tk.Y)
+        self.tree.tag_configure("heading", font=("TkDefaultFont", 10, "bold"))
+        parent = ""
+        for name, value in rows:
+            if value is None:
+                parent = self.tree.insert("", tk.END, text=name, open=True, tags=("heading",))
+            else:
+                # a row is one line high: long sentences go on in the next rows
+                for number, line in enumerate(textwrap.wrap(str(value), LINE_CHARACTERS) or [""]):
+                    self.tree.insert(parent, tk.END, text="" if number else name, values=(line,))
+        buttons = ttk.Frame(self.root, padding=4)
+        buttons.grid(row=1, column=0, sticky="ew")
+        ttk.Button(buttons, text="Close", command=self.close).pack(side=tk.RIGHT)
+        place_window(self.root, 780, 620)
+
+    def texts(self):
+        """[(name, value)] as shown, line by line, headings with an empty value."""
+        shown, waiting = [], list(self.tree.get_children())
+        while waiting:
+            item = waiting.pop(0)
+            values = self.tree.item(item, "values")
+            shown.append((self.tree.item(item, "text"), values[0] if values else ""))
+            waiting = list(self.tree.get_children(item)) + waiting
+        return shown
+
+    def show(self, center=True, modal=False):
+        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
+        show_window(self)
+
+    def close(self, e=None):
+        """Close this window only."""
+        close_window(self)

@@ -1,0 +1,90 @@
+"""Scipion's viewer for volumes, sets of volumes and 3D classes: slices, projections and surface."""
+from __future__ import annotations
+
+import os
+from functools import partial
+from shutil import which
+
+import pwem.objects as emobj
+import pyworkflow.viewer as pwviewer
+from pwem.viewers import Chimera
+
+from ..core.errors import InputError
+from .volume_data import open_volume
+
+
+class CryosgdVolumeViewer(pwviewer.Viewer):
+    """Opens in a window of its own; needs no other program."""
+    _name = "CryoSGD volume viewer"
+    _environments = [pwviewer.DESKTOP_TKINTER]
+    _targets = [emobj.Volume, emobj.SetOfVolumes, emobj.SetOfClasses3D]
+
+    def _visualize(self, obj, **kwargs):
+        try:
+            volumes = volumes_of(obj)
+        except InputError as error:
+            return [self.errorMessage(str(error), "Volume")]
+        return [VolumeView(f"CryoSGD: {_title(obj, self.protocol)}", lambda: volumes, self.formWindow)]
+
+
+class VolumeView(pwviewer.View):
+    """The volume window for a list of volumes; see `volume_window.VolumeWindow` for the arguments."""
+
+    def __init__(self, title, list_volumes, master=None, start=0, refreshable=False):
+        self.title, self.list_volumes, self.master = title, list_volumes, master
+        self.start, self.refreshable, self.window = start, refreshable, None
+
+    def show(self):
+        """Open the window, or say why it can't be opened."""
+        from .volume_window import VolumeWindow  # Tk only where there is a display
+        try:
+            self.window = VolumeWindow(self.title, self.list_volumes, self.master, self.start, self.refreshable)
+        except InputError as error:
+            pwviewer.MessageView(str(error), "Volume", pwviewer.MSG_ERROR, tkParent=_root(self.master)).show()
+            return
+        self.window.show()
+
+
+def volumes_of(obj):
+    """[(label, opener)] of a Volume with its half-maps, of the items of a SetOfVolumes, or of 3D classes.
+
+    opener() gives a VolumeData. Raises InputError for an empty set and an object without a file.
+    """
+    if isinstance(obj, emobj.SetOfClasses3D):
+        found = [(f"class {cls.getObjId()} ({cls.getSize()} particles)", cls.getRepresentative().clone())
+                 for cls in obj.iterItems()]
+    elif isinstance(obj, emobj.SetOfVolumes):
+        found = [(volume.getObjLabel() or f"volume {volume.getObjId()}", volume.clone()) for volume in obj.iterItems()]
+    else:
+        found = [(obj.getObjLabel() or os.path.basename(str(obj.getFileName())), obj)]
+    if not found:
+        raise InputError("this set holds no volume yet; look again when its job has gone further")
+    openers = []
+    for label, volume in found:
+        if not volume.getFileName():
+            raise InputError(f"{label} has no file yet; look again when its job has gone further")
+        files = [(label, volume.getFileName(), volume.getIndex())]
+        if volume.hasHalfMaps():
+            halves = enumerate(volume.getHalfMaps().split(","), start=1)
+            files += [(f"{label}, half {number}", path, 0) for number, path in halves]
+        openers += [(name, partial(_open, path, index, volume.getSamplingRate(), name)) for name, path, index in files]
+    return openers
+
+
+def chimerax_is_installed():
+    """Whether Scipion would find ChimeraX."""
+    return which(Chimera.getProgram()) is not None
+
+
+def _open(path, index, pixel_size, label):
+    # Scipion's paths are relative to the project, in which its windows run; 0 stands for "no index"
+    return open_volume(os.path.abspath(path), pixel_size, label, index or None)
+
+
+def _title(obj, protocol):
+    name = obj.getObjLabel() or obj.getClassName()
+    return f"{name} of {protocol.getRunName()}" if protocol is not None else name
+
+
+def _root(master):
+    return master.getRoot() if master is not None else None

@@ -1,0 +1,195 @@
+"""The volume window: the planes, the surface and the histogram of `volume_figure`, moved by mouse and sliders."""
+from __future__ import annotations
+
+from tkinter import ttk
+
+from matplotlib.figure import Figure
+from pyworkflow.gui import Window
+
+from ..core.errors import InputError
+from .controls import Controls
+from .surface import turn
+from .tk_figure import Timers, ask_and_save, close_window, place_canvas, place_window, show_window
+from .volume_figure import VolumeFigure
+
+ZOOM_STEP = 1.15
+
+
+class VolumeWindow(Window):
+    """Shows one of a list of volumes.
+
+    list_volumes() : [(label, opener)], opener() gives a VolumeData; called again at each refresh, so that the volumes
+        of a running job come in as they are written; raises InputError where there is none yet
+    start : index of the volume shown first (negative counts from the end)
+    """
+
+    def __init__(self, title, list_volumes, master=None, start=0, refreshable=False):
+        Window.__init__(self, title, master, minsize=(760, 560))
+        self.list_volumes, self._drag, self._wanted = list_volumes, None, {}
+        self.timers = Timers(self.root)
+        self.volumes = list_volumes()
+        self.shown = range(len(self.volumes))[start]
+        self.figure = Figure(figsize=(8.6, 8.8), dpi=96)
+        self.canvas, widget = place_canvas(self.root, self.figure)
+        self.picture = VolumeFigure(self.figure, self.volumes[self.shown][1]())
+        self.status = ttk.Label(self.root, text="", padding=(8, 2), anchor="w")
+        self.controls = Controls(self, refreshable)
+        widget.grid(row=0, column=0, sticky="news")
+        self.controls.frame.grid(row=0, column=1, rowspan=2, sticky="ns")
+        self.status.grid(row=1, column=0, sticky="ew")
+        self.root.rowconfigure(0, weight=1)
+        self.root.columnconfigure(0, weight=1)
+        place_window(self.root, 1030, 900)
+        self._connect()
+        self.say("click a slice to move the cross-hair · drag the surface to turn it, wheel to zoom · "
+                 "click the histogram to set the contour")
+
+    # what the controls call
+    def say(self, sentence):
+        """Write into the line below the picture."""
+        self.status.configure(text=sentence)
+
+    def show_volume(self, number):
+        """Open the volume at this place of the list; an unreadable one is reported and the old one stays."""
+        label, opener = self.volumes[number]
+        try:
+            data = opener()
+            self.picture.show_data(data)
+        except InputError as error:
+            self.say(f"{label}: {error}")
+            return
+        self.shown = number
+        self.controls.follow()
+        self.canvas.draw_idle()
+        self.say(f"showing {label}")
+
+    def refresh(self):
+        """List the volumes anew; one that shows the newest goes on to the new newest."""
+        at_newest = self.shown == len(self.volumes) - 1
+        label = self.volumes[self.shown][0]
+        try:
+            volumes = self.list_volumes()
+        except InputError as error:
+            self.say(str(error))
+            return
+        self.volumes = volumes
+        labels = [name for name, _ in volumes]
+        self.controls.list(labels)
+        self.show_volume(len(volumes) - 1 if at_newest or label not in labels else labels.index(label))
+
+    def redraw_planes(self):
+        """Draw the planes at the next idle moment: a slider sends more positions than can be drawn."""
+        self._later("planes", self.picture.update_planes)
+
+    def redraw_all(self):
+        """Draw planes, surface and histogram at the next idle moment."""
+        self._later("all", self.picture.update)
+
+    def save(self):
+        """Ask for a file and write the picture."""
+        ask_and_save(self.figure, self.root)
+
+    def show(self, center=True, modal=False):
+        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
+        show_window(self)
+
+    def close(self, e=None):
+        """Close this window only."""
+        close_window(self)
+
+    def schedule_refresh(self, seconds):
+        """Refresh every so many seconds; 0 stops."""
+        if seconds:
+            self.timers.start("refresh", int(seconds * 1000), lambda: (self.refresh(), self.schedule_refresh(seconds)))
+        else:
+            self.timers.cancel("refresh")
+
+    # mouse
+    def _connect(self):
+        self.canvas.mpl_connect("resize_event", lambda event: self.picture.layout())
+        for event, handler in (("button_press_event", self._press), ("motion_notify_event", self._move),
+                               ("button_release_event", self._release), ("scroll_event", self._scroll)):
+            self.canvas.mpl_connect(event, handler)
+
+    def _press(self, event):
+        panel = self.picture.panel_of(event.inaxes)
+        if event.button != 1 or panel is None:
+            return
+        if panel is self.picture.surface:
+            self._drag = (event.x, event.y)
+        elif panel is self.picture.histogram:
+            self.set_level(event.xdata)
+        elif not panel.projecting:
+            self._drag = panel
+            self._follow_cross_hair(event)
+
+    def _move(self, event):
+        if isinstance(self._drag, tuple):
+            # mouse motion outruns the drawing: the events between are merged
+            self._later("turn", lambda: self._turn_to(event.x, event.y), self.picture.surface.axes)
+        elif self._drag is not None and event.inaxes is self._drag.axes:
+            self._follow_cross_hair(event)
+        else:
+            panel = self.picture.panel_of(event.inaxes)
+            if panel in self.picture.planes:
+                self.say(panel.describe(event.xdata, event.ydata))
+
+    def _release(self, event):
+        turned, self._drag = isinstance(self._drag, tuple), None
+        if turned:
+            self._later("surface", self.picture.surface.update)
+
+    def _scroll(self, event):
+        panel = self.picture.panel_of(event.inaxes)
+        if panel is self.picture.surface:
+            self.picture.state.half_width_a *= ZOOM_STEP ** -event.step
+            self._later("surface", self.picture.surface.update)
+        elif panel in self.picture.planes:
+            state = self.picture.state
+            state.position[panel.normal] = min(max(0, state.position[panel.normal] + int(event.step)),
+                                               self.picture.data.shape[panel.normal] - 1)
+            self.controls.follow()
+            self.redraw_planes()
+
+    def set_level(self, density):
+        """Put the contour at a density and draw it."""
+        self.picture.state.level = float(density)
+        self.controls.follow()
+        self.redraw_all()
+
+    def _follow_cross_hair(self, event):
+        voxel = self._drag.voxel_at(event.xdata, event.ydata)
+        if voxel is not None:
+            self.picture.state.position[:] = voxel
+            self.say(self._drag.describe(event.xdata, event.ydata))
+            self.controls.follow()
+            self.redraw_planes()
+
+    def _turn_to(self, x, y):
+        if not isinstance(self._drag, tuple):
+            return
+        width = self.picture.surface.axes.bbox.width
+        state = self.picture.state
+        state.rotation = turn(state.rotation, (x - self._drag[0]) / width, (y - self._drag[1]) / width)
+        self._drag = (x, y)
+        self.picture.surface.update(turning=True)
+
+    def _later(self, name, update, axes=None):
+        """Call update() and draw when Tk is idle; axes : all that it changes lies inside these, or None."""
+        self._wanted[name] = update, axes
+        if not self.timers.pending("draw"):
+            self.timers.start("draw", 5, self._draw)
+
+    def _draw(self):
+        wanted, self._wanted = self._wanted, {}
+        if not wanted:
+            return
+        for update, _ in wanted.values():
+            update()
+        changed = {axes for _, axes in wanted.values()}
+        if changed == {self.picture.surface.axes}:
+            # the rest of the figure stays as it is: this keeps pace with the mouse
+            self.picture.surface.axes.redraw_in_frame()
+            self.canvas.blit(self.picture.surface.axes.bbox)
+        else:
+            self.canvas.draw()
