@@ -9,10 +9,10 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test quick lint gui clean
 
 demo: .demo/venv/ready
-	.demo/venv/bin/python -m cryosgd_plugin.demo .demo
+	cd .demo && venv/bin/python -m cryosgd_plugin.demo .
 
 gui: .demo/venv/ready
-	.demo/venv/bin/python -m cryosgd_plugin.demo .demo --gui
+	cd .demo && venv/bin/python -m cryosgd_plugin.demo . --gui
 
 test: .venv/ready
 	.venv/bin/python -m pytest tests
@@ -27,6 +27,7 @@ lint: .venv/ready
 	@test -n "$(PYTHON_FOUND)"
 	"$(PYTHON_FOUND)" -m venv --clear .venv
 	.venv/bin/python $(PIP_INSTALL) --upgrade pip
+	rm -rf build
 	.venv/bin/python $(PIP_INSTALL) -e ".[scipion,test,lint]"
 	touch $@
 
@@ -35,6 +36,7 @@ lint: .venv/ready
 	@test -x .demo/venv/bin/python || "$(PYTHON_FOUND)" -m venv .demo/venv
 	@echo "Installing into .demo/venv (some minutes the first time) …"
 	.demo/venv/bin/python $(PIP_INSTALL) --upgrade pip
+	rm -rf build  # leftovers of another version would go into the wheel
 	.demo/venv/bin/python $(PIP_INSTALL) ".[scipion]"
 	.demo/venv/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
 	touch $@

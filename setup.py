@@ -22,7 +22,6 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",
-        "License :: OSI Approved :: GNU General Public License v3 or later (GPLv3+)",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Bio-Informatics",
@@ -31,8 +30,9 @@ setup(
     python_requires=">=3.9,<3.13",
     # protocols, viewers and tests are links inside the package to the folders beside it: the wheel gets real files
     packages=find_packages(include=["cryosgd_plugin", "cryosgd_plugin.*"]),
-    package_data={"cryosgd_plugin": ["protocols.conf", "*.png", "core/*.md", "tests/data/**/*"]},
-    include_package_data=True,
+    package_data={"cryosgd_plugin": ["protocols.conf", "*.png"], "cryosgd_plugin.core": ["*.md"],
+                  "cryosgd_plugin.tests": ["data/*", "data/*/*"]},
+    include_package_data=False,
     install_requires=ENGINES,
     extras_require={
         "scipion": ["scipion-pyworkflow>=3.11", "scipion-em>=3.11"],

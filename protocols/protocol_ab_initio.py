@@ -15,7 +15,6 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..convert import copy_particles, fsc_object, table_from_set, table_from_star, table_to_star
 from ..core.errors import InputError
-from ..core.symmetry import point_group
 from ..engines.abinitio.config import START_KINDS, AbInitioConfig
 from ..io.files import atomic_write
 from ..io.fsc_star import read_fsc
@@ -24,6 +23,8 @@ from ..io.runfolder import take_lock
 from .engine_run import EngineRun, sentence_of
 
 FEW_PARTICLES = 500
+# what the engine says of each particle besides its pose, kept with the output particles
+PARTICLE_SCORES = ("rlnMaxValueProbDistribution", "rlnLogLikeliContribution", "cryosgdEffectivePoses")
 # fields of the config whose option of `cryosgd abinitio` has another name
 OPTIONS = {name: name[:-2] for name in ("diameter_a", "initial_resolution_a", "final_resolution_a",
                                        "shift_range_a")}
@@ -142,7 +143,7 @@ class ProtCryosgdAbInitio(EngineRun, ProtInitialVolume):
         volume.setSamplingRate(source.getSamplingRate())
         volume.setHalfMaps([os.path.relpath(path) for path in folder.half_maps()])
         aligned = self._createSetOfParticles()
-        copy_particles(source, aligned, table_from_star(folder.path(PARTICLES)))
+        copy_particles(source, aligned, table_from_star(folder.path(PARTICLES)), carry=PARTICLE_SCORES)
         curves = self._createSetOfFSCs()
         frequencies, values = read_fsc(folder.path(FSC))
         for word, curve in values.items():
@@ -210,10 +211,12 @@ class ProtCryosgdAbInitio(EngineRun, ProtInitialVolume):
             errors.append("The particles are phase-flipped, but the reconstruction corrects the CTF itself; extract "
                           "them again without phase flipping.")
         try:
-            point_group(self.symmetry.get())
             self.config()
         except InputError as error:
             errors.append(sentence_of(error))
+        if self.usesGpu() and len(self.getGpuList()) > 1:
+            errors.append(f"GPU IDs {self.gpuList} name {len(self.getGpuList())} GPUs, but one run uses one; give one "
+                          "number, and start another run with another seed on the other.")
         return errors + self._validateGpu()
 
     def _warnings(self):

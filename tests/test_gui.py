@@ -3,6 +3,8 @@
 Screenshots of every station go to $CRYOSGD_SCREENSHOTS, or to pytest's temporary folder.
 """
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.skipif(
     not os.environ.get("DISPLAY"), reason="needs a display: start Xvfb and set DISPLAY (.ci/run does both)")]
 
 from cryosgd_plugin.io.result_folder import CHECKPOINT, ResultFolder
+from cryosgd_plugin.io.volumes import read_volume
 
 PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio", "ProtCryosgdImportParticles": "cryosgd - import particles",
              "ProtCryosgdSimulate": "cryosgd - simulate particles"}
@@ -45,6 +48,17 @@ def open_eye(session, form, name, window_class):
     form.widgetDict[name]._visualizeVar()
     session.wait(lambda: len(session.windows) > before, 20, f"the window of {name}")
     return session.newest(window_class)
+
+
+def run_undisturbed(run, folder):
+    """The same run in one go by the command line; its ResultFolder."""
+    from cryosgd_plugin.protocols.protocol_ab_initio import _words
+    words = ["abinitio", run._getExtraPath("input_particles.star"), "-o", folder, *_words(run.config()),
+             *run._resourceArguments()]
+    done = subprocess.run([sys.executable, "-m", "cryosgd_plugin.cli", *map(str, words)], text=True, check=False,
+                          capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return ResultFolder(folder)
 
 
 def test_the_tree_and_the_forms(session):
@@ -129,6 +143,12 @@ def test_from_particles_to_a_map(session):
     assert records[0]["seconds"] == seconds_before[0], "it went on; it did not start over"
     session.root.lift()
     session.shot("finished")
+    undisturbed = run_undisturbed(run, os.path.join(session.window.project.path, "undisturbed"))
+    for record, expected in zip(records, undisturbed.history()):
+        assert {**record, "seconds": 0} == {**expected, "seconds": 0}
+    np.testing.assert_array_equal(read_volume(ResultFolder(folder_path).path("volume.mrc"))[0],
+                                  read_volume(undisturbed.path("volume.mrc"))[0],
+                                  err_msg="stopped and continued, the run must end with the same map")
 
     # the open window follows to the final volume
     window.refresh()

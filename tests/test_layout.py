@@ -26,13 +26,14 @@ SEES = {
     "engines": {"core", "ops", "engines"},
     "io": {"core", "io"},
     "validation": {"core", "ops", "io", "validation"},
-    "cli": {"core", "ops", "engines", "io", "validation", "cli"},
-    "convert": {"core", "io", "constants"},
+    "job": {"core", "engines", "io"},
+    "cli": {"core", "ops", "engines", "io", "validation", "job", "cli"},
+    "convert": {"core", "io", "constants", "convert"},
     "wizards": {"core", "convert", "protocols"},
     "protocols": {"core", "io", "engines", "convert", "constants", "plugin", "protocols"},
     "viewers": {"core", "io", "validation", "convert", "constants", "plugin", "protocols", "viewers"},
 }
-WITHOUT_SCIPION = ("core", "ops", "engines", "io", "validation", "cli")
+WITHOUT_SCIPION = ("core", "ops", "engines", "io", "validation", "job", "cli")
 
 
 def sources(layer):
@@ -165,12 +166,17 @@ def run(command, cwd, **environment):
 
 
 def new_python(folder):
-    """A fresh virtual environment that sees this one's libraries, but not a CryoSGD installed here in editable mode."""
+    """A fresh virtual environment that sees this one's libraries, but no CryoSGD that is installed beside them."""
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
-    site = run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], cwd=folder).strip()
-    # a path in a .pth file is searched last, and the .pth files in it are not obeyed
-    (Path(site) / "libraries.pth").write_text("\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
+    libraries = folder / "libraries"
+    libraries.mkdir()
+    for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for entry in Path(site).iterdir():
+            if "cryosgd" not in entry.name.lower() and entry.suffix != ".pth":
+                (libraries / entry.name).symlink_to(entry)
+    own = run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], cwd=folder).strip()
+    (Path(own) / "libraries.pth").write_text(f"{libraries}\n")
     return python
 
 

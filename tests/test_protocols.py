@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import os
 import signal
+import sys
 import time
 import unittest
 from pathlib import Path
@@ -21,6 +22,8 @@ from pwem.objects import SetOfParticles
 from pyworkflow.protocol import MODE_RESTART, MODE_RESUME, STATUS_ABORTED
 from pyworkflow.tests import BaseTest, setupTestProject
 
+import cryosgd_plugin
+from cryosgd_plugin.constants import ENGINE_PYTHON
 from cryosgd_plugin.convert import table_from_set
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.shells import fsc
@@ -184,7 +187,7 @@ class TestAbInitio(Project):
         """Every field of the form reaches the engine: the run's own record says the same as the form."""
         protocol = self.ab_initio(symmetry="c2", seed=5, iterations=12, momentum=0.25, stepSizeStart=0.4,
                                   stepSizeEnd=0.2, significantPoses=0.02, shiftRange=12.0,
-                                  symmetryStart=0.5,
+                                  symmetryStart=1.0,
                                   positivity=False, centring=False, start=1, maxParticles=150)
         self.launchProtocol(protocol)
         summary = ResultFolder(protocol._getExtraPath("run")).summary()
@@ -230,6 +233,32 @@ class TestAbInitio(Project):
 
 
 class TestContinue(Project):
+    """Stop, kill and go on, in another Python: one that saves a checkpoint twice a second rather than every 20 s."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = Path(cls.getOutputPath("other python"))
+        folder.mkdir()
+        package = Path(cryosgd_plugin.__file__).resolve().parent.parent
+        (folder / "run.py").write_text(f"""import runpy, sys
+sys.path.insert(0, {str(package)!r})
+import cryosgd_plugin.job
+cryosgd_plugin.job.CHECKPOINT_SECONDS = 0.5
+module = sys.argv[2]
+sys.argv = sys.argv[2:]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+""")
+        python = folder / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "{folder}/run.py" "$@"\n')
+        python.chmod(0o755)
+        os.environ[ENGINE_PYTHON] = str(python)
+
+    @classmethod
+    def tearDownClass(cls):
+        del os.environ[ENGINE_PYTHON]
+        super().tearDownClass()
+
     def started(self, protocol, iterations):
         """Launch without waiting; returns the engine's process once so many iterations are written."""
         self.proj.launchProtocol(protocol, wait=False)
@@ -256,7 +285,8 @@ class TestContinue(Project):
         stopped.runMode.set(MODE_RESUME)
         self.launchProtocol(stopped)
         log = Path(stopped.getStdoutLog()).read_text(errors="replace")
-        self.assertIn("--continue", log)
+        self.assertIn("other python/python", log, "CRYOSGD_PYTHON was not used")
+        self.assertIn("Going on from iteration", log)
         volumes = [read_volume(p.outputVolume.getFileName())[0] for p in (undisturbed, stopped)]
         np.testing.assert_array_equal(*volumes)
 

@@ -6,7 +6,8 @@ import pyworkflow.viewer as pwviewer
 from ..core.errors import InputError
 
 UNITS = {"a": "Å", "a2": "Å²", "deg": "°", "px": "px", "gb": "GB", "mb": "MB", "s": "s", "kv": "kV", "mm": "mm"}
-WHOLE_NAMES = {"pixel_size": "pixel size (Å/px)", "box_size": "box size (px)"}
+WHOLE_NAMES = {"pixel_size": "pixel size (Å/px)", "working_pixel_size": "working pixel size (Å/px)",
+               "box_size": "box size (px)"}
 
 
 class FigureView(pwviewer.View):

@@ -45,8 +45,8 @@ def default_level(survey):
 
 
 def default_greys(survey):
-    """Densities drawn black and white: all but the darkest 0.5 % and the brightest 0.2 % of the voxels."""
-    low, high = survey.quantile(0.005), survey.quantile(0.998)
+    """Densities drawn black and white: all but the darkest 0.5 % and the brightest 0.05 % of the voxels."""
+    low, high = survey.quantile(0.005), survey.quantile(0.9995)
     if high <= low:                 # a map that is mostly one value, as a mask
         low, high = survey.minimum, survey.maximum
     return (low, high) if high > low else (low - 0.5, low + 0.5)

@@ -17,9 +17,10 @@ from ..core.symmetry import asymmetric_unit, point_group, rotate_volume
 from ..ops.polar import PolarGrid
 from ..ops.slicing import slice_volume, to_half_volume
 
-# trials of the global search: nside 8 is 7.3 degrees, right for up to about eight shells
-SEARCH_NSIDE, SEARCH_RADIUS, SEARCH_ANGLES = 8, 8, 48
-KEPT_TRIALS = 8
+# trials of the global search: nside 8 is 7.3 degrees, right for up to about eight shells; six planes tell them apart
+SEARCH_NSIDE, SEARCH_RADIUS, SEARCH_ANGLES, SEARCH_PLANES_NSIDE = 8, 7, 48, 1
+PLANES_NSIDE = 2
+KEPT_TRIALS = 6
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ def align_to_group(volume, group: str, *, radius: int):
     directions = directions[asymmetric_unit(directions, group)]
     trials = _rotations(directions).transpose(0, 2, 1)
     centre = _centre_of_mass(volume)
-    coarse = _Fan(volume, min(radius, SEARCH_RADIUS))
-    scores = np.array([coarse.symmetry_score(q, centre, operators) for q in trials])
-    fine = _Fan(volume, radius)
+    coarse = _Fan(volume, min(radius, SEARCH_RADIUS), centre, SEARCH_PLANES_NSIDE)
+    scores = np.array([coarse.symmetry_score(q, np.zeros(3), operators) for q in trials])
+    fine = _Fan(volume, radius, centre)
 
     def loss(parameters, start):
         rotation = Rotation.from_rotvec(parameters[:3]).as_matrix() @ start
-        return -fine.symmetry_score(rotation, centre + 5 * parameters[3:], operators)
+        return -fine.symmetry_score(rotation, 5 * parameters[3:], operators)
 
     best = None
     for index in np.argsort(scores)[::-1][:KEPT_TRIALS]:
@@ -97,14 +98,15 @@ def align_to_group(volume, group: str, *, radius: int):
 
 
 class _Fan:
-    """Slices of one map on a fan of planes, without each ring's mean (which no rotation changes)."""
+    """Slices of one map, its point `centre` (x, y, z px from the box's) moved to the origin, on a fan of planes."""
 
-    def __init__(self, volume, radius):
+    def __init__(self, volume, radius, centre, planes_nside=PLANES_NSIDE):
         self.box = volume.shape[0]
-        self.half = to_half_volume(np.asarray(volume, np.float32), radius)
+        centred = ndimage.shift(np.asarray(volume, np.float32), -np.asarray(centre)[::-1], order=3)
+        self.half = to_half_volume(centred, radius)
         self.polar = PolarGrid(radius, 4 * max(4, int(np.ceil(np.pi * radius / 4))))
         self.points = self.polar.points()
-        directions = healpix_directions(2)
+        directions = healpix_directions(planes_nside)
         directions = directions[directions[:, 1] < 90.01]
         self.planes = euler_to_matrix(directions[:, 0], directions[:, 1], np.zeros(len(directions)))
         self.weights = np.repeat(self.polar.ring_weights(), self.polar.n_angles // 2).astype(np.float32)
@@ -130,17 +132,16 @@ class _Fan:
 
 
 def _align(moving, reference, radius):
-    origin = _centre_of_mass(reference)
-    centre = _centre_of_mass(moving)
-    coarse, target = _fans(moving, reference, min(radius, SEARCH_RADIUS), origin)
+    origin, centre = _centre_of_mass(reference), _centre_of_mass(moving)
+    coarse, target = _fans(moving, centre, reference, origin, min(radius, SEARCH_RADIUS), SEARCH_PLANES_NSIDE)
     trials = _rotations(healpix_directions(SEARCH_NSIDE))
-    scores = np.concatenate([
-        _correlations(coarse.values(block, centre), target, coarse.weights) for block in np.array_split(trials, 200)])
-    fine, fine_target = _fans(moving, reference, radius, origin)
+    scores = np.concatenate([_correlations(coarse.values(block, np.zeros(3)), target, coarse.weights)
+                             for block in np.array_split(trials, 100)])
+    fine, fine_target = _fans(moving, centre, reference, origin, radius, PLANES_NSIDE)
 
     def loss(parameters, start):
         rotation = Rotation.from_rotvec(parameters[:3]).as_matrix() @ start
-        values = fine.values(rotation[None], centre + 5 * parameters[3:])
+        values = fine.values(rotation[None], 5 * parameters[3:])
         return -_correlations(values, fine_target, fine.weights)[0]
 
     best = None
@@ -153,9 +154,9 @@ def _align(moving, reference, radius):
     return correlation, rotation, origin - rotation @ offset
 
 
-def _fans(moving, reference, radius, origin):
-    fan = _Fan(moving, radius)
-    return fan, _Fan(reference, radius).values(np.eye(3)[None], origin)[0]
+def _fans(moving, centre, reference, origin, radius, planes_nside):
+    fan = _Fan(moving, radius, centre, planes_nside)
+    return fan, _Fan(reference, radius, origin, planes_nside).values(np.eye(3)[None], np.zeros(3))[0]
 
 
 def _correlations(values, target, weights):

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Optional
 
 from ...core.errors import InputError
+from ...core.symmetry import point_group
 
 OPTIMISERS = ("sgd-momentum",)
 START_KINDS = ("spheres", "noise")
@@ -51,6 +52,7 @@ class AbInitioConfig:
     max_particles: Optional[int] = None
 
     def __post_init__(self):
+        point_group(self.symmetry)
         _need(self.pixel_size > 0, f"pixel size {self.pixel_size} Å/px is not positive; correct the particles' optics")
         _need(self.box_size >= 16, f"box {self.box_size} px is too small; extract particles in boxes of at least 16 px")
         extent = self.box_size * self.pixel_size
@@ -70,7 +72,7 @@ class AbInitioConfig:
         _need(self.iterations >= 10, f"{self.iterations} iterations are too few; give at least 10")
         _need(self.classes == 1, f"{self.classes} classes were asked for; this engine estimates one structure so far")
         _need(0 <= self.momentum < 1, f"momentum {self.momentum} must lie in [0, 1)")
-        _need(all(0 < s <= 1 for s in self.step_size), f"step sizes {self.step_size} must lie in (0, 1]")
+        _need(all(0 < s <= 10 for s in self.step_size), f"step sizes {self.step_size} must lie in (0, 10]")
         _need(all(m >= 1 for m in self.minibatch), f"minibatch {self.minibatch} must hold at least one image")
         _need(0 < self.significant_poses < 1, f"share of significant poses {self.significant_poses} must lie in (0, 1)")
         _need(0 <= self.symmetry_start <= 1, f"symmetry start {self.symmetry_start} must lie in [0, 1]")

@@ -10,7 +10,7 @@ import numpy as np
 from ...core.backend import to_host
 from ...core.fourier import resample_volume
 from .expectation import Level, expect
-from .grids import fourier_radius, level_resolutions, make_pose_grid
+from .grids import fourier_radius, make_levels
 from .matched import ImageMatcher
 from .model import Model
 from .noise import NoiseModel
@@ -56,12 +56,12 @@ class AbInitio:
     def levels(self, resolution_a: float, *, symmetry: str, oversampling: float = 1.0) -> list:
         """The pose levels at a resolution, with slices of the model as it is now."""
         config = self.config
-        key = (fourier_radius(resolution_a, config.box_size, config.pixel_size), symmetry, oversampling)
+        radius = fourier_radius(resolution_a, config.box_size, config.pixel_size)
+        # of the shell, not of the iteration: a run that goes on from a checkpoint must build the same grids
+        resolution_a = self.extent_a / radius
+        key = (radius, symmetry, oversampling)
         if key != self._levels_key:
-            grids = []
-            for level_resolution in level_resolutions(resolution_a, config, oversampling):
-                grids.append(make_pose_grid(level_resolution, config, symmetry=symmetry, oversampling=oversampling,
-                                            within=grids[-1] if grids else None))
+            grids = make_levels(resolution_a, config, symmetry=symmetry, oversampling=oversampling)
             window = config.diameter_a / 2 + config.shift_range
             self._matchers = [ImageMatcher(grid.polar, box_size=config.box_size, pixel_size=config.pixel_size,
                                            window_radius_a=window, xp=self.xp) for grid in grids]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ...core.errors import InputError
 from .expectation import MAX_DIRECTIONS
-from .grids import fourier_radius, level_resolutions, make_pose_grid
+from .grids import fourier_radius, make_levels
 
 MAX_LANES = 4
 # bytes per direction, ring and angle: harmonics and rings are complex64 of half the angles, squares of a quarter
@@ -20,10 +20,7 @@ def plan_lanes(config, memory_gb: float, threads: int):
 
     Raises InputError where not even one does, with the budget that would be enough.
     """
-    grids = []
-    for resolution in level_resolutions(config.final_resolution_a, config):
-        grids.append(make_pose_grid(resolution, config, symmetry=_finest_symmetry(config),
-                                    within=grids[-1] if grids else None))
+    grids = make_levels(config.final_resolution_a, config, symmetry=_finest_symmetry(config))
     fixed = sum(_cells(grid) * SLICE_BYTES for grid in grids) + 4 * _cells(grids[-1])
     per_lane = _cells(grids[-1]) * SUM_BYTES
     directions = [len(grids[0].pixels)] + [min(MAX_DIRECTIONS, len(grid.pixels)) for grid in grids[1:]]

@@ -1,0 +1,111 @@
+"""The ab initio engine on a small set whose truth is known."""
+import numpy as np
+import pytest
+
+from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.core.shells import fsc
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.abinitio.engine import AbInitio
+from cryosgd_plugin.engines.abinitio.finish import Assignment, draw_halves
+from cryosgd_plugin.engines.abinitio.memory import plan_lanes
+from cryosgd_plugin.engines.abinitio.schedule import adapt_inflation, resolution_at
+from cryosgd_plugin.engines.align import align_volume
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+
+SETTINGS = dict(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0, final_resolution_a=22.0,
+                iterations=60, minibatch=(30, 60), shift_range_a=10.0)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return particles(400, noise_sd=0.4, seed=1)
+
+
+def test_random_start_reaches_the_truth(sample):
+    source, table = sample
+    engine = AbInitio(AbInitioConfig(**SETTINGS, seed=2), table, source, threads=2)
+    records = list(engine.steps())
+    assert [r["iteration"] for r in records] == list(range(1, 61))
+    assert records[0]["resolution_a"] > records[-1]["resolution_a"]
+    assignment = Assignment(engine, halves=draw_halves(400, None, np.random.default_rng(0)))
+    assert [done for done, _ in assignment.chunks()] == [400]
+    result = assignment.reconstruct()
+    truth = density()
+    alignment = align_volume(result.volume, truth, radius=8)
+    curve = fsc(alignment.apply(result.volume), truth)
+    assert curve[1:7].min() > 0.8, curve
+    assert result.fsc[1:6].min() > 0.5
+    # the volume is in the particles' own units: density per voxel, images divided by the noise
+    scale = PIXEL / ((2 * np.pi) ** 0.5 * 11.0) / 0.4
+    ratio = np.vdot(alignment.apply(result.volume), truth) / np.vdot(truth, truth) / scale
+    assert 0.7 < ratio < 1.3
+
+
+def test_restored_state_goes_on_bit_for_bit(sample):
+    source, table = sample
+    config = AbInitioConfig(**{**SETTINGS, "iterations": 16})
+    straight = AbInitio(config, table, source)
+    for record, _ in zip(straight.steps(), range(16)):
+        if record["iteration"] == 7:
+            state = {name: np.asarray(value) for name, value in straight.state().items()}
+    resumed = AbInitio(config, table, source)
+    resumed.restore(state)
+    assert [r["iteration"] for r in resumed.steps()] == list(range(8, 17))
+    np.testing.assert_array_equal(resumed.model.volume, straight.model.volume)
+    np.testing.assert_array_equal(resumed.noise.spectrum, straight.noise.spectrum)
+
+
+def test_seeds_differ_and_repeat(sample):
+    source, table = sample
+    maps = []
+    for seed in (0, 0, 1):
+        engine = AbInitio(AbInitioConfig(**{**SETTINGS, "iterations": 10}, seed=seed), table, source)
+        for _ in engine.steps():
+            pass
+        maps.append(engine.density())
+    np.testing.assert_array_equal(maps[0], maps[1])
+    assert np.corrcoef(maps[0].ravel(), maps[2].ravel())[0, 1] < 0.999
+
+
+def test_max_particles_restricts_the_rows(sample):
+    source, table = sample
+    engine = AbInitio(AbInitioConfig(**SETTINGS, max_particles=50), table, source)
+    assert len(engine.rows) == 50
+    for _, _ in zip(engine.steps(), range(3)):
+        assert set(engine.queue) <= set(engine.rows)
+
+
+def test_schedule():
+    config = AbInitioConfig(**SETTINGS)
+    resolutions = [resolution_at(i, config) for i in range(config.iterations)]
+    assert resolutions[0] == pytest.approx(60) and resolutions[-1] == pytest.approx(22)
+    assert all(a >= b for a, b in zip(resolutions, resolutions[1:]))
+    assert adapt_inflation(5.0, share=1e-6, target=1e-2) > 5.0
+    assert adapt_inflation(5.0, share=0.5, target=1e-2) < 5.0
+    assert adapt_inflation(1.0, share=0.5, target=1e-2) == 1.0
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(final_resolution_a=10.0), "beyond Nyquist"),
+    (dict(initial_resolution_a=20.0), "exchange them"),
+    (dict(initial_resolution_a=100.0), "three Fourier shells"),
+    (dict(diameter_a=500.0), "measure it"),
+    (dict(pixel_size=0.0), "not positive"),
+    (dict(iterations=3), "at least 10"),
+    (dict(classes=2), "one structure"),
+    (dict(momentum=1.0), "momentum"),
+    (dict(start="cube"), "choose of"),
+    (dict(max_particles=0), "max particles"),
+    (dict(symmetry="X3"), "point group 'X3'"),
+])
+def test_bad_settings_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        AbInitioConfig(**{**SETTINGS, **change})
+
+
+def test_memory_that_is_too_small_is_refused():
+    config = AbInitioConfig(pixel_size=1.0, box_size=300, diameter_a=250.0, final_resolution_a=8.0)
+    with pytest.raises(InputError, match="--memory"):
+        plan_lanes(config, 0.3, threads=2)
+    lanes, box = plan_lanes(AbInitioConfig(**SETTINGS), 1.0, threads=2)
+    assert lanes == 4 and box == 2 * 8 + 4

@@ -1,0 +1,144 @@
+"""The E-step against a direct evaluation of the likelihood, and its gradient against finite differences."""
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from cryosgd_plugin.core.ctf import ctf_for
+from cryosgd_plugin.core.fourier import fft2_centred, frequencies_2d, shift_phases
+from cryosgd_plugin.core.poses import angular_distance_deg
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.abinitio.expectation import Level, expect
+from cryosgd_plugin.engines.abinitio.grids import fourier_radius, make_levels
+from cryosgd_plugin.engines.abinitio.matched import ImageMatcher
+from cryosgd_plugin.engines.abinitio.slices import back_project
+from cryosgd_plugin.ops.polar import harmonics
+from cryosgd_plugin.ops.slicing import adjoint_half_volume, slice_volume, to_half_volume
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
+
+CONFIG = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=110.0, initial_resolution_a=40.0,
+                        final_resolution_a=20.0, shift_range_a=12.0)
+
+
+def levels_at(volume, resolution, symmetry="C1", oversampling=1.0):
+    grids = make_levels(resolution, CONFIG, symmetry=symmetry, oversampling=oversampling)
+    half = to_half_volume(volume, fourier_radius(resolution, BOX, PIXEL))
+    return [Level(grid, half, ImageMatcher(grid.polar, box_size=BOX, pixel_size=PIXEL, window_radius_a=67.0))
+            for grid in grids]
+
+
+@pytest.fixture(scope="module")
+def sample():
+    source, table = particles(12, noise_sd=0.15, seed=3)
+    # the images sum the blobs along z in closed form, and are divided by the noise
+    return source, table, density() / 0.15 * PIXEL / ((2 * np.pi) ** 0.5 * WIDTH)
+
+
+def noise():
+    return np.full(BOX // 2 + 1, float(BOX ** 2))
+
+
+def test_scores_equal_the_cartesian_likelihood(sample):
+    """Polar, windowed scores against ½ Σ |CY − X|² / σ² over the plane, pose by pose."""
+    source, table, volume = sample
+    (level,) = levels_at(volume, 32.0)
+    radius, grid = level.grid.polar.radius, level.grid
+    images = source.images(np.arange(4), BOX)
+    matched = level.matcher.prepare(images, table, np.arange(4), noise())
+    kx, ky = frequencies_2d(BOX, PIXEL)
+    points = np.stack([kx.ravel(), ky.ravel()], 1) * BOX * PIXEL
+    distance = np.hypot(*points.T)
+    inside = (distance > 0.5) & (distance <= radius + 0.5)
+    both = np.where(points[inside, 0] > 0, 2.0, 1.0)
+    half = to_half_volume(volume, radius + 1)
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        scores = level.scores(level.image_harmonics(matched.filtered[i]), harmonics(matched.ctf_power[i]).T.copy(),
+                              np.zeros(len(grid.shifts_a), np.float32))
+        picks = [(rng.integers(grid.polar.n_angles), rng.integers(len(grid.pixels)), rng.integers(len(grid.shifts_a)))
+                 for _ in range(40)] + [np.unravel_index(scores.argmax(), scores.shape)]
+        rotations = np.stack([grid.rotation(d, k) for k, d, s in picks])
+        slices = slice_volume(half, rotations, points[inside].astype(np.float32))
+        slices = slices * ctf_for(table, np.array([i]), kx.ravel()[inside], ky.ravel()[inside])
+        shifted = fft2_centred(images[i]).ravel()[inside] * shift_phases(
+            kx.ravel()[inside], ky.ravel()[inside], grid.shifts_a[[s for _, _, s in picks]])
+        direct = ((np.conj(shifted) * slices).real - 0.5 * np.abs(slices) ** 2) @ both / BOX ** 2
+        polar = np.array([scores[p] for p in picks])
+        # the plane's sum and the rings' differ by what lies between ring R and the disc's rim
+        assert np.corrcoef(direct, polar)[0, 1] > 0.995
+        assert np.abs(direct - polar).max() < 0.08 * np.ptp(direct) + 0.5
+
+
+def test_gradient_against_finite_differences(sample):
+    """Aᴴ(Σ w CX/σ² − Σ w C²/σ² AV) is the gradient of the log evidence."""
+    source, table, volume = sample
+    rng = np.random.default_rng(1)
+    rows = np.arange(6)
+    images = source.images(rows, BOX)
+    # a blunt model keeps many poses in play, so that the gradient of the marginal is tested and not that of one pose
+    volume = (0.04 * volume).astype(np.float32)
+    radius = fourier_radius(40.0, BOX, PIXEL)
+
+    def evidence(v):
+        batch = expect(levels_at(v.astype(np.float32), 40.0), images, table, rows, noise(), temperature=1.0,
+                       shift_sd_a=6.0, accumulate=False)
+        return sum(i.log_evidence for i in batch.images)
+
+    (level,) = levels_at(volume, 40.0)
+    batch = expect([level], images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0)
+    assert np.median([i.effective_poses for i in batch.images]) > 50
+    numerator, weight = batch.sums.rings()
+    gradient = adjoint_half_volume(
+        back_project(numerator - weight * level.bank.values, weight, level.grid, np.eye(3)[None], radius)[0], BOX)
+    # rings are given on half circles and stand for both halves
+    gradient = 2 * gradient
+    for _ in range(4):
+        direction = rng.normal(size=volume.shape)
+        direction *= np.linalg.norm(volume) * 0.05 / np.linalg.norm(direction)
+        numeric = (evidence(volume + direction) - evidence(volume - direction)) / 2
+        assert np.vdot(gradient, direction) == pytest.approx(numeric, rel=0.03, abs=0.02)
+
+
+def test_true_poses_are_found(sample):
+    source, table, volume = sample
+    rows = np.arange(12)
+    batch = expect(levels_at(volume, 20.0, oversampling=2.0), source.images(rows, BOX), table, rows, noise(),
+                   temperature=1.0, shift_sd_a=6.0, accumulate=False)
+    found = np.stack([i.rotation for i in batch.images])
+    shifts = np.stack([i.shift_a for i in batch.images])
+    assert np.median(angular_distance_deg(found, table.rotations[rows])) < 8
+    assert np.median(np.abs(shifts - table.shifts_a[rows])) < 2.5
+
+
+def test_survivors_hold_the_mass(sample):
+    """The two-level sum loses little of the full sum's evidence."""
+    source, table, volume = sample
+    rows = np.arange(4)
+    levels = levels_at(volume, 20.0, oversampling=3.0)
+    assert len(levels) == 2
+    images = source.images(rows, BOX)
+    searched = expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, accumulate=False)
+    full = expect(levels[1:], images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, accumulate=False)
+    lost = [f.log_evidence - s.log_evidence for f, s in zip(full.images, searched.images)]
+    assert min(lost) > -1e-3 and np.median(lost) < 0.1
+
+
+def test_lanes_and_threads_change_nothing_but_rounding(sample):
+    source, table, volume = sample
+    rows = np.arange(12)
+    images, levels = source.images(rows, BOX), levels_at(volume, 32.0)
+    runs = [expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, threads=t, lanes=lanes)
+            for t, lanes in ((1, 3), (2, 3), (1, 1))]
+    np.testing.assert_array_equal(runs[0].sums.numerator, runs[1].sums.numerator)
+    np.testing.assert_allclose(runs[0].sums.numerator, runs[2].sums.numerator,
+                               atol=1e-5 * np.abs(runs[2].sums.numerator).max())
+
+
+def test_log_evidence_is_a_log_sum(sample):
+    source, table, volume = sample
+    (level,) = levels_at(volume, 40.0)
+    matched = level.matcher.prepare(source.images(np.arange(1), BOX), table, np.arange(1), noise())
+    prior = (-0.5 * (level.grid.shifts_a ** 2).sum(1) / 36).astype(np.float32)
+    scores = level.scores(level.image_harmonics(matched.filtered[0]), harmonics(matched.ctf_power[0]).T.copy(), prior)
+    batch = expect([level], source.images(np.arange(1), BOX), table, np.arange(1), noise(), temperature=1.0,
+                   shift_sd_a=6.0, accumulate=False)
+    assert batch.images[0].log_evidence == pytest.approx(logsumexp(scores.astype(float)), abs=1e-3)
