@@ -55,13 +55,13 @@ class AbInitioJob:
         self.table = table
         table.rotations = table.shifts_a = None
         self.warnings = check_stacks(table) + unsupported_optics(table)
+        present = resume and os.path.exists(os.path.join(folder, JOB))
         self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE), threads)
         self.seconds = {}
         self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,
                                      memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
         job = dict(program="abinitio", version=__version__, particles=source_file, n_particles=len(table),
-                   table=_fingerprint(table), parameters=config.to_dict(), lanes=self.lanes)
-        present = resume and os.path.exists(os.path.join(folder, JOB))
+                   table=_fingerprint(table), parameters=config.to_dict())
         try:
             self.folder = RunFolder(folder, resume=present)
         except BaseException:
@@ -70,9 +70,11 @@ class AbInitioJob:
         try:
             if present:
                 self._refuse_other_job(job)
+                # they settle the order of summation: threads and memory may change when a run goes on, these may not
+                self.lanes = self.folder.read_job()["lanes"]
             else:
-                self.folder.write_job(dict(job, device=device, threads=threads, memory_gb=memory_gb,
-                                           scratch=scratch_dir))
+                self.folder.write_job(dict(job, lanes=self.lanes, device=device, threads=threads,
+                                           memory_gb=memory_gb, scratch=scratch_dir))
         except BaseException:
             self.close()
             raise
@@ -210,11 +212,10 @@ class AbInitioJob:
 
     def _refuse_other_job(self, job):
         known = self.folder.read_job()
-        for name in ("program", "table", "parameters", "lanes"):
+        for name in ("program", "table", "parameters"):
             if known.get(name) != _json_like(job[name]):
-                hint = {"table": "the particles differ", "parameters": _difference(known.get(name), job[name]),
-                        "lanes": "the memory budget or the number of threads leads to another order of summation"
-                        }.get(name, f"{name} differs")
+                hint = {"table": "the particles differ", "parameters": _difference(known.get(name), job[name])
+                        }.get(name, f"it is a run of {known.get(name)}")
                 raise InputError(f"{self.folder.folder} holds a run that can't be continued: {hint}; give the same "
                                  "input, or another folder")
 

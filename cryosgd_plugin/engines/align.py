@@ -80,12 +80,13 @@ def align_to_group(volume, group: str, *, radius: int):
     trials = _rotations(directions).transpose(0, 2, 1)
     centre = _centre_of_mass(volume)
     coarse = _Fan(volume, min(radius, SEARCH_RADIUS), centre, SEARCH_PLANES_NSIDE)
-    scores = np.array([coarse.symmetry_score(q, np.zeros(3), operators) for q in trials])
+    scores = np.concatenate([coarse.symmetry_scores(block, np.zeros(3), operators)
+                             for block in np.array_split(trials, max(1, len(trials) * len(operators) // 500))])
     fine = _Fan(volume, radius, centre)
 
     def loss(parameters, start):
         rotation = Rotation.from_rotvec(parameters[:3]).as_matrix() @ start
-        return -fine.symmetry_score(rotation, 5 * parameters[3:], operators)
+        return -fine.symmetry_scores(rotation[None], 5 * parameters[3:], operators)[0]
 
     best = None
     for index in np.argsort(scores)[::-1][:KEPT_TRIALS]:
@@ -120,15 +121,18 @@ class _Fan:
             values = values * np.exp(2j * np.pi * (along @ self.points.T) / self.box).astype(np.complex64)
         return values.reshape(len(rotations), len(self.planes), -1)
 
-    def symmetry_score(self, rotation, offset, operators):
-        """Power of the symmetrised map over that of the map, spherical average removed."""
-        values = self.values(operators.transpose(0, 2, 1) @ rotation, offset)
-        rings = values.reshape(len(operators), len(self.planes), self.polar.radius, -1)
-        mean = rings.real.mean(axis=(0, 1, 3))[:, None]
-        rings = rings - mean
+    def symmetry_scores(self, rotations, offset, operators):
+        """(n,) power of the map turned by each rotation and symmetrised, over that of the map as it is.
+
+        Each ring's mean over all planes is removed from both: it is the spherical average, which proves nothing.
+        """
+        turned = np.einsum("gji,njk->ngik", operators, rotations).reshape(-1, 3, 3)
+        values = self.values(turned, offset)
+        rings = values.reshape(len(rotations), len(operators), len(self.planes), self.polar.radius, -1)
+        rings = rings - rings.real.mean(axis=(1, 2, 4))[:, None, None, :, None]
         weights = self.weights.reshape(self.polar.radius, -1)
-        symmetric = (np.abs(rings.mean(axis=0)) ** 2 * weights).sum()
-        return float(symmetric / (np.abs(rings) ** 2 * weights).mean(axis=0).sum())
+        symmetric = (np.abs(rings.mean(axis=1)) ** 2 * weights).sum(axis=(1, 2, 3))
+        return symmetric / (np.abs(rings) ** 2 * weights).mean(axis=1).sum(axis=(1, 2, 3))
 
 
 def _align(moving, reference, radius):

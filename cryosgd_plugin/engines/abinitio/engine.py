@@ -78,8 +78,9 @@ class AbInitio:
         model = self.model
         return dict(iteration=self.iteration, inflation=self.inflation, queue=self.queue, rows=self.rows,
                     volume=to_host(model.volume), momentum=to_host(model.momentum), weight=to_host(model.weight),
-                    weight_images=model.weight_images, radius=model.radius, noise=self.noise.spectrum,
-                    noise_images=self.noise.images_seen, symmetry=self.symmetriser.current,
+                    weight_images=model.weight_images, radius=model.radius, noise=self.noise.spectrum.copy(),
+                    noise_images=self.noise.images_seen.copy(), symmetry=self.symmetriser.current,
+                    symmetry_score=np.nan if self.symmetriser.score is None else self.symmetriser.score,
                     random_state=json.dumps(self.rng.bit_generator.state))
 
     def restore(self, state: dict) -> None:
@@ -92,6 +93,8 @@ class AbInitio:
         model.radius = int(state["radius"])
         self.noise.spectrum, self.noise.images_seen = np.asarray(state["noise"]), np.asarray(state["noise_images"])
         self.symmetriser.current = str(state["symmetry"])
+        score = float(state["symmetry_score"])
+        self.symmetriser.score = None if np.isnan(score) else score
         self.rng.bit_generator.state = json.loads(str(state["random_state"]))
 
     def density(self) -> np.ndarray:
