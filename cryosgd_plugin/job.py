@@ -31,7 +31,8 @@ from .io.stacks import check_stacks
 from .io.star import write_particles
 from .io.volumes import write_volume
 
-CHECKPOINT_SECONDS = 20.0
+# a killed run loses at most this much
+CHECKPOINT_SECONDS = float(os.environ.get("CRYOSGD_CHECKPOINT_SECONDS", 20.0))
 PROGRESS_SECONDS = 1.0
 # progress maps kept of a run, at most about this many
 PROGRESS_MAPS = 20

@@ -1,0 +1,166 @@
+"""`cryosgd abinitio` from outside: results, kill and continue, a second writer, and every bad input before computing."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import mrcfile
+import numpy as np
+import pytest
+
+from cryosgd_plugin.cli import main
+from cryosgd_plugin.io.star import read_particles, write_particles
+from cryosgd_plugin.io.stack_writer import write_stack
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, particles
+
+OPTIONS = ["--diameter", "120", "--initial-resolution", "60", "--final-resolution", "22", "--iterations", "30",
+           "--minibatch", "20", "40", "--shift-range", "10", "--threads", "2", "--memory", "1"]
+
+
+def write_set(folder, n=150, *, images=None, **changes):
+    """A STAR file with its stack; `changes` are put into the table's columns or its optics group."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source, table = particles(n, noise_sd=0.3, seed=5)
+    images = source.stack if images is None else images
+    write_stack(folder / "particles.mrcs", [images], len(images), images.shape[1], PIXEL)
+    table.stack_paths = [str(folder / "particles.mrcs")]
+    for name, value in changes.items():
+        setattr(table, name, value)
+    write_particles(folder / "particles.star", table)
+    return folder / "particles.star"
+
+
+@pytest.fixture(scope="module")
+def star(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp("set"))
+
+
+def run_process(star, folder, *words):
+    return subprocess.Popen([sys.executable, "-m", "cryosgd_plugin.cli", "abinitio", str(star), "-o", str(folder),
+                             *OPTIONS, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(star, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    assert main(["abinitio", str(star), "-o", str(folder), *OPTIONS]) == 0
+    return folder
+
+
+def test_the_run_folder_explains_itself(finished, star):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert "no gold-standard" in summary["outcome"] and summary["parameters"]["diameter_a"] == 120
+    assert summary["seconds"]["iterations"]["images_per_second_per_core"] > 0
+    assert summary["peak_memory_gb"] > 0 and summary["versions"]["numpy"] == np.__version__
+    history = json.loads((finished / "history.json").read_text())
+    assert [record["iteration"] for record in history] == list(range(1, 31))
+    with mrcfile.open(finished / "volume.mrc") as volume:
+        assert volume.data.shape == (BOX,) * 3 and float(volume.voxel_size.x) == pytest.approx(PIXEL)
+    posed = read_particles(finished / "particles.star")
+    assert len(posed) == 150 and posed.rotations is not None and set(np.unique(posed.half_set)) == {1, 2}
+    assert (finished / "pictures" / "volume.png").stat().st_size > 10_000
+    for name in ("half1.mrc", "half2.mrc", "fsc.star", "job.json"):
+        assert (finished / name).exists()
+
+
+def test_poses_of_the_input_are_not_read(finished, star, tmp_path):
+    """The same images with wrong poses in the STAR file give the same map, byte for byte."""
+    table = read_particles(star)
+    table.rotations = table.rotations[::-1].copy()
+    table.shifts_a = table.shifts_a + 3
+    write_particles(tmp_path / "wrong.star", table)
+    assert main(["abinitio", str(tmp_path / "wrong.star"), "-o", str(tmp_path / "run"), *OPTIONS]) == 0
+    with mrcfile.open(finished / "volume.mrc") as a, mrcfile.open(tmp_path / "run" / "volume.mrc") as b:
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_killed_and_continued_is_the_undisturbed_run(finished, star, tmp_path, monkeypatch):
+    monkeypatch.setenv("CRYOSGD_CHECKPOINT_SECONDS", "0")
+    folder = tmp_path / "killed"
+    process = run_process(star, folder)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        history = folder / "history.json"
+        if (folder / "checkpoint.npz").exists() and history.exists() and len(json.loads(history.read_text())) >= 8:
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, process.stdout.read()
+    second = run_process(star, folder, "--continue")
+    answer, _ = second.communicate(timeout=60)
+    assert second.returncode == 1 and f"written by process {process.pid}" in answer
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "volume.mrc").exists()
+    # threads and memory may differ when it goes on
+    assert main(["abinitio", str(star), "-o", str(folder), *OPTIONS, "--continue", "--threads", "1"]) == 0
+    for name in ("volume.mrc", "half1.mrc"):
+        with mrcfile.open(finished / name) as a, mrcfile.open(folder / name) as b:
+            np.testing.assert_array_equal(a.data, b.data)
+    assert len(json.loads((folder / "history.json").read_text())) == 30
+
+
+def test_another_job_is_not_continued(finished, star, capsys):
+    assert main(["abinitio", str(star), "-o", str(finished), *OPTIONS, "--continue", "--seed", "9"]) == 1
+    assert "seed was 0 and is now 9" in capsys.readouterr().err
+    assert main(["abinitio", str(star), "-o", str(finished), *OPTIONS]) == 1
+    assert "results of another run" in capsys.readouterr().err
+
+
+def _nan(images):
+    images = images.copy()
+    images[::5, 3, 3] = np.nan
+    return images
+
+
+def _constant(images):
+    images = images.copy()
+    images[::5] = 4
+    return images
+
+
+@pytest.mark.parametrize("make, options, message", [
+    (lambda f: write_set(f, images=_nan(particles(150, noise_sd=.3, seed=5)[0].stack)), [], "NaN"),
+    (lambda f: write_set(f, images=_constant(particles(150, noise_sd=.3, seed=5)[0].stack)), [], "constant"),
+    (lambda f: write_set(f, images=particles(140, noise_sd=.3, seed=5)[0].stack), [], "140"),
+    (write_set, ["--final-resolution", "10"], "beyond Nyquist"),
+    (write_set, ["--device", "cuda"], "no GPU can be used"),
+    (write_set, ["--device", "gpu"], "is not understood"),
+    (write_set, ["--memory", "0.01"], "memory budget"),
+    (write_set, ["--threads", "0"], "threads"),
+    (write_set, ["--symmetry", "Q"], "point group"),
+    (write_set, ["--diameter", "1000"], "diameter"),
+])
+def test_bad_input_is_one_sentence_before_computing(make, options, message, tmp_path, capsys):
+    star = make(tmp_path / "set")
+    if "--device" in options and options[1] == "cuda":
+        from cryosgd_plugin.core.backend import gpu_report
+        if gpu_report()[0]:
+            pytest.skip("this machine has a GPU")
+    assert main(["abinitio", str(star), "-o", str(tmp_path / "run"), *OPTIONS, *options]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and "Traceback" not in error
+    assert not (tmp_path / "run" / "history.json").exists()
+
+
+def test_missing_stack_ctf_and_voltage(tmp_path, capsys):
+    star = write_set(tmp_path / "set")
+    text = star.read_text()
+    (tmp_path / "set" / "particles.mrcs").rename(tmp_path / "set" / "elsewhere.mrcs")
+    assert main(["abinitio", str(star), "-o", str(tmp_path / "run"), *OPTIONS]) == 1
+    assert "particles.mrcs" in capsys.readouterr().err
+    (tmp_path / "set" / "elsewhere.mrcs").rename(tmp_path / "set" / "particles.mrcs")
+    star.write_text(text.replace("_rlnDefocusU", "_rlnOtherU").replace("_rlnDefocusV", "_rlnOtherV"))
+    assert main(["abinitio", str(star), "-o", str(tmp_path / "run"), *OPTIONS]) == 1
+    assert "CTF" in capsys.readouterr().err
+    star.write_text(text.replace(" 300.000000 ", " 0.000000 "))
+    assert main(["abinitio", str(star), "-o", str(tmp_path / "run"), *OPTIONS]) == 1
+    assert "oltage" in capsys.readouterr().err
+
+
+def test_unwritable_folder(star, tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert main(["abinitio", str(star), "-o", str(blocked / "run"), *OPTIONS]) == 1
+    assert str(blocked) in capsys.readouterr().err
