@@ -31,6 +31,7 @@ setup(
     # protocols, viewers and tests are links inside the package to the folders beside it: the wheel gets real files
     packages=find_packages(include=["cryosgd_plugin", "cryosgd_plugin.*"]),
     package_data={"cryosgd_plugin": ["protocols.conf", "*.png"], "cryosgd_plugin.core": ["*.md"],
+                  "cryosgd_plugin.ops": ["*.cu"],
                   "cryosgd_plugin.tests": ["data/*", "data/*/*"]},
     include_package_data=False,
     install_requires=ENGINES,

@@ -53,7 +53,7 @@ def exponentiate_plain(scores, temperature: float) -> Marginals:
     xp.exp(scores, out=scores)
     per_direction = to_host(scores.sum(axis=(0, 2), dtype=xp.float64))
     per_shift = to_host(scores.sum(axis=(0, 1), dtype=xp.float64))
-    squares = float(xp.einsum("i,i->", scores.ravel(), scores.ravel(), dtype=xp.float64))
+    squares = float(xp.square(scores).sum(dtype=xp.float64))
     return marginals(top, best, per_direction, per_shift, squares, temperature)
 
 

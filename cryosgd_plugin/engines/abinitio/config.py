@@ -36,8 +36,8 @@ class AbInitioConfig:
     symmetry: str = "C1"
     initial_resolution_a: float = 40.0
     final_resolution_a: float = 12.0
-    iterations: int = 400
-    minibatch: tuple = (100, 300)
+    iterations: int = 200
+    minibatch: tuple = (60, 150)
     momentum: float = 0.5
     step_size: tuple = (0.5, 0.1)
     significant_poses: float = 0.01

@@ -57,7 +57,7 @@ class Level:
 
     def image_harmonics(self, filtered, shifts=None):
         """(m, radius, s) complex64 harmonics of one image under the given rows of the shift grid."""
-        phases = self.phases if shifts is None else self.phases[shifts]
+        phases = self.phases if shifts is None else self.phases[self.xp.asarray(shifts)]
         return self.xp.ascontiguousarray(harmonics(filtered * phases).transpose(2, 1, 0))
 
     def scores(self, image, ctf_harmonics, prior, rows=None):
@@ -75,7 +75,8 @@ def expect(levels, images, table, rows, noise, *, temperature: float, shift_sd_a
     images : (n, b, b) float32; table, rows : their optics; noise : σ² by Fourier radius
     temperature : noise inflation ≥ 1. shift_sd_a : of the Gaussian prior on shifts, Å.
     lanes : number of partial sums, each filled by one thread in order: the result depends on it in rounding only,
-        and not on `threads`.
+        and not on `threads`. A GPU fills them one after the other: its queue is one, and a thread of its own would
+        begin on GPU 0 whichever was chosen.
     """
     xp = levels[0].xp
     matched = [level.matcher.prepare(images, table, rows, noise) for level in levels]
@@ -87,7 +88,7 @@ def expect(levels, images, table, rows, noise, *, temperature: float, shift_sd_a
         sums = SliceSums(levels[-1].grid, xp) if accumulate else None
         return sums, [_one_image(levels, matched, priors, i, temperature, sums) for i in range(lane, len(rows), lanes)]
 
-    if threads > 1:
+    if threads > 1 and xp is np:
         with ThreadPoolExecutor(threads) as pool:
             done = list(pool.map(run_lane, range(lanes)))
     else:
@@ -109,7 +110,7 @@ def _one_image(levels, matched, priors, i, temperature, sums):
         last = depth == len(levels) - 1
         image = level.image_harmonics(images.filtered[i], shifts)
         ctf = xp.ascontiguousarray(harmonics(images.ctf_power[i]).T)
-        scores = level.scores(image, ctf, prior if shifts is None else prior[shifts], directions)
+        scores = level.scores(image, ctf, prior if shifts is None else prior[xp.asarray(shifts)], directions)
         marginals = exponentiate(scores, temperature if last else max(temperature, SEARCH_TEMPERATURE))
         if not last:
             directions, shifts = _survivors(level.grid, levels[depth + 1].grid, marginals, directions, shifts)
@@ -123,7 +124,7 @@ def _accumulate(sums, weights, image, ctf, directions, marginals):
     xp = array_module(weights)
     kept = _heaviest(marginals.direction_mass, LOST_MASS)
     rows = kept if directions is None else directions[kept]
-    posterior = weights[:, kept] * xp.float32(1 / marginals.total)
+    posterior = weights[:, xp.asarray(kept)] * xp.float32(1 / marginals.total)
     per_angle = posterior.sum(axis=2)
     half = len(per_angle) // 2
     folded = per_angle[:half] + per_angle[half:]

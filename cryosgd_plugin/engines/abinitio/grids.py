@@ -11,10 +11,11 @@ from ...ops.polar import PolarGrid
 
 # at half this step the edge of the particle moves by a quarter of the resolution
 ANGULAR_STEP = 1.5
-# shifts are known far better than directions (a featureless ball has a centre), and a ball that is off by a fraction of
-# the resolution costs more than a wrong view gains: with steps of a third of it, apoferritin's low shells came out
-# with the wrong sign. A level that only looks for survivors may be coarser.
-SHIFT_STEP, SEARCH_SHIFT_STEP = 0.13, 0.3
+# a level that only looks for survivors may be coarser than the one that is summed
+SHIFT_STEP, SEARCH_SHIFT_STEP = 0.3, 0.35
+# the symmetric part of a particle of high symmetry is a ball, known far better than its views: off by a third of the
+# resolution it costs more than a wrong view gains (apoferritin's true map was not even stable at a step of 0.35)
+SYMMETRIC_SHIFT_STEP = 0.13
 # 768 directions, 7.3 degrees apart
 FULL_SUM_NSIDE = 8
 
@@ -114,6 +115,7 @@ def make_pose_grid(resolution_a: float, config, *, symmetry: str, oversampling: 
     radius = fourier_radius(resolution_a, config.box_size, config.pixel_size)
     support = (config.diameter_a + config.shift_range) / config.pixel_size
     polar = PolarGrid.for_support(radius, support, config.box_size)
-    step_a = (SEARCH_SHIFT_STEP if search else SHIFT_STEP) * resolution_a / oversampling
+    share = SEARCH_SHIFT_STEP if search else SHIFT_STEP if symmetry == "C1" else SYMMETRIC_SHIFT_STEP
+    step_a = share * resolution_a / oversampling
     return PoseGrid(resolution_a, nside, pixels, directions, frames.astype(np.float32), polar,
                     shift_grid(config.shift_range, step_a), step_a)

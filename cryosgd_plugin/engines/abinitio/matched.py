@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.backend import array_module
+from ...core.backend import to_host
 from ...core.ctf import aberration_phase, ctf_for
 from ...core.fourier import crop_rfft2, fft2_centred, frequencies_2d, ifft2_centred
 from ...core.masks import soft_circle
@@ -45,9 +45,10 @@ class ImageMatcher:
         edge = 0.05 * self.crop_box
         radius = min(window_radius_a / crop_pixel, self.crop_box / 2 - edge - 0.5)
         self._window = soft_circle(self.crop_box, radius, edge)
-        self._inside = xp.asarray(self._window > 0)
+        self._inside = xp.asarray(np.flatnonzero(self._window))
         self._kx, self._ky = frequencies_2d(self.crop_box, crop_pixel, xp)
-        self._shell = xp.sqrt(self._kx ** 2 + self._ky ** 2) * self.extent
+        kx, ky = frequencies_2d(self.crop_box, crop_pixel)
+        self._shell = np.sqrt(kx ** 2 + ky ** 2) * self.extent
         self._points = polar.points() / self.extent
         self._samplers = {}
 
@@ -59,22 +60,23 @@ class ImageMatcher:
         """
         xp = self.xp
         spectrum = crop_rfft2(fft2_centred(xp.asarray(images)), self.crop_box)
-        sigma2 = xp.asarray(np.asarray(noise, np.float32))
-        per_pixel = xp.interp(self._shell, xp.arange(len(sigma2), dtype=xp.float32), sigma2).astype(xp.float32)
+        sigma2 = np.asarray(noise, np.float32)
+        per_pixel = xp.asarray(np.interp(self._shell, np.arange(len(sigma2)), sigma2).astype(np.float32))
         ctf = ctf_for(table, rows, self._kx, self._ky, xp=xp)
         filtered = spectrum * (ctf / per_pixel)
         shape = (len(rows), self.polar.radius, self.polar.n_angles // 2)
         rings, ring_ctf = xp.empty(shape, xp.complex64), xp.empty(shape, xp.float32)
         for group in np.unique(table.optics_id[rows]):
-            members = np.nonzero(table.optics_id[rows] == group)[0]
+            of_group = np.nonzero(table.optics_id[rows] == group)[0]
+            members = xp.asarray(of_group)
             kernel, points = self._sampler(table.optics[group])
             phase = aberration_phase(table.optics[group], self._kx, self._ky, xp=xp)
             part = filtered[members] * xp.exp(-1j * phase).astype(xp.complex64)
-            flat = ifft2_centred(part, self.crop_box)[:, self._inside] @ kernel
+            flat = ifft2_centred(part, self.crop_box).reshape(len(part), -1)[:, self._inside] @ kernel
             half = flat.shape[1] // 2
             rings[members] = self.polar.unfold(flat[:, :half] + 1j * flat[:, half:])
-            ring_ctf[members] = self.polar.unfold(ctf_for(table, rows[members], points[:, 0], points[:, 1], xp=xp))
-        ctf_power = ring_ctf ** 2 / sigma2[1:self.polar.radius + 1, None]
+            ring_ctf[members] = self.polar.unfold(ctf_for(table, rows[of_group], points[:, 0], points[:, 1], xp=xp))
+        ctf_power = ring_ctf ** 2 / xp.asarray(sigma2[1:self.polar.radius + 1, None])
         return MatchedImages(rings, ctf_power.astype(xp.float32), self._ring_power(spectrum))
 
     def _sampler(self, optics):
@@ -103,13 +105,14 @@ class ImageMatcher:
         return self.polar.unfold(xp.exp(-2j * np.pi * phase).astype(xp.complex64))
 
     def _ring_power(self, spectrum):
-        xp = self.xp
-        shell = xp.rint(self._shell).astype(int)
-        weight = xp.full(self._shell.shape, 2.0)
+        shell = np.rint(self._shell).astype(int)
+        weight = np.full(self._shell.shape, 2.0)
         weight[:, 0] = 1.0
-        inside = (shell >= 1) & (shell <= self.polar.radius)
-        counts = xp.bincount(shell[inside], weights=weight[inside], minlength=self.polar.radius + 1)
-        power = (xp.abs(spectrum[:, inside]) ** 2 * weight[inside]).astype(xp.float64)
-        sums = xp.stack([xp.bincount(shell[inside], weights=row, minlength=self.polar.radius + 1) for row in power])
-        rings = (sums / xp.maximum(counts, 1))[:, 1:]
-        return rings if xp is np else rings.get()
+        inside = np.flatnonzero((shell >= 1) & (shell <= self.polar.radius))
+        shell, weight = shell.ravel()[inside], weight.ravel()[inside]
+        counts = np.bincount(shell, weights=weight, minlength=self.polar.radius + 1)
+        # summed on the host: CuPy's bincount adds in no fixed order, and a run must repeat to the bit
+        xp = self.xp
+        power = to_host(xp.abs(spectrum.reshape(len(spectrum), -1)[:, xp.asarray(inside)]) ** 2) * weight
+        sums = np.stack([np.bincount(shell, weights=row, minlength=self.polar.radius + 1) for row in power])
+        return (sums / np.maximum(counts, 1))[:, 1:]

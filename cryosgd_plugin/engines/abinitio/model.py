@@ -89,18 +89,19 @@ class Model:
     def _accumulate(self, weight, n_images):
         """Update the running mean of the weights; returns it, floored."""
         xp = self.xp
-        distance = half_volume_radius(self.radius, xp=xp)
-        shell = xp.minimum(xp.rint(distance), self.radius + 1).astype(int)
+        host_shell = np.minimum(np.rint(half_volume_radius(self.radius)), self.radius + 1).astype(int)
+        shell = xp.asarray(host_shell)
         self.weight_images = np.minimum(self.weight_images + n_images, WEIGHT_MEMORY)
         share = xp.asarray((n_images / np.maximum(self.weight_images, n_images)).astype(np.float32))
         self.weight = self.weight + share[shell] * (weight / n_images - self.weight)
-        counts = xp.bincount(shell.ravel(), minlength=self.radius + 2)
-        mean = xp.bincount(shell.ravel(), weights=self.weight.ravel().astype(xp.float64),
-                           minlength=self.radius + 2) / xp.maximum(counts, 1)
+        counts = np.bincount(host_shell.ravel(), minlength=self.radius + 2)
+        # summed on the host: CuPy's bincount adds in no fixed order, and a run must repeat to the bit
+        mean = np.bincount(host_shell.ravel(), weights=to_host(self.weight).ravel(),
+                           minlength=self.radius + 2) / np.maximum(counts, 1)
         # beyond the resolution in use only rims are filled: the last full shell's floor holds there
         mean[self.radius + 1] = mean[self.radius]
-        floor = (WEIGHT_FLOOR * mean).astype(xp.float32)
-        floor = xp.maximum(floor, xp.float32(1e-6) * floor.max())
+        floor = (WEIGHT_FLOOR * mean).astype(np.float32)
+        floor = xp.asarray(np.maximum(floor, np.float32(1e-6) * floor.max()))
         return xp.maximum(self.weight, floor[shell])
 
     def _centre(self):

@@ -33,6 +33,7 @@ class SliceBank:
         """(linear, square) of some directions; all of them where rows is None."""
         if rows is None:
             return self.linear, self.square
+        rows = array_module(self.linear).asarray(rows)
         return self.linear[:, rows], self.square[:, rows]
 
 
@@ -54,6 +55,7 @@ class SliceSums:
             self.numerator += numerator
             self.weight += weight
         else:
+            rows = array_module(self.numerator).asarray(rows)
             self.numerator[:, rows] += numerator
             self.weight[:, rows] += weight
 
