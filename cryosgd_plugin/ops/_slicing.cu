@@ -1,5 +1,5 @@
-// The slicing kernels on a GPU: slice_points, insert_points, add_fixed. One thread per point of a slice, in plain C of
-// CUDA without headers, so that NVRTC compiles it and a host compiler can run it thread by thread (tests/cuda_on_host.h).
+// The slicing kernels on a GPU: slice_points, insert_points, add_fixed. Plain CUDA C without headers, so that NVRTC
+// compiles it and a host compiler can run it thread by thread (tests/data/cuda_on_host.cpp).
 //
 // half, fixed, numerator, weight_volume : (size, size, depth) = [kz + size / 2, ky + size / 2, kx], C order
 // rotations : (n, 3, 3), A of core/CONVENTIONS.md; points : (p, 2), padded Fourier pixels; values, weights : (n, p)

@@ -1,5 +1,5 @@
-// The CUDA kernels of ops/_slicing.cu as plain host functions: every thread of a grid runs in turn, in an order that the
-// caller gives. A test builds this with any C++ compiler, so that the kernels' arithmetic is checked without a GPU.
+// The CUDA kernels of ops/_slicing.cu as plain host functions: every thread of a grid runs in turn, in an order that
+// the caller gives. A test builds this with any C++ compiler: the kernels' arithmetic is checked without a GPU.
 #include <cmath>
 
 struct float2 {
@@ -34,9 +34,9 @@ static void launch(void (*kernel)(Parameters...), const long long *order, unsign
     }
 }
 
-extern "C" void host_slice_points(const long long *order, unsigned blocks, unsigned threads, const float2 *half, int size,
-                                  int depth, const float *rotations, const float *points, long long n_points,
-                                  long long total, float2 *values) {
+extern "C" void host_slice_points(const long long *order, unsigned blocks, unsigned threads, const float2 *half,
+                                  int size, int depth, const float *rotations, const float *points,
+                                  long long n_points, long long total, float2 *values) {
     launch(slice_points, order, blocks, threads, half, size, depth, rotations, points, n_points, total, values);
 }
 
