@@ -1,6 +1,6 @@
 """How far ab initio maps agree with the truth, seed by seed, against a reconstruction with the true poses.
 
-    python benchmarks/abinitio_quality.py SET --diameter 190 --seeds 5 [--threads 2] [-- more options of cryosgd abinitio]
+    python benchmarks/abinitio_quality.py SET --diameter 190 --seeds 5 [--threads 2] [-- options of cryosgd abinitio]
 
 SET is a folder that `cryosgd simulate` made (benchmarks/make_simulated_sets.sh makes both sets of the README's table).
 Each seed is a process of its own, timed from outside with imports and compilation. FSC to the truth, either hand, maps

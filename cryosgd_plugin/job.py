@@ -52,6 +52,8 @@ class AbInitioJob:
                  threads: int = 1, memory_gb: float = 4.0, scratch_dir=None, resume: bool = False):
         self.started = time.time()
         self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
+        if device.count(",") and device.lower().startswith("cuda"):
+            raise InputError(f"device '{device}' names several GPUs, but ab initio uses one; give cuda or cuda:N")
         self.xp = get_array_module(device)
         self.table = table
         table.rotations = table.shifts_a = None
@@ -101,7 +103,12 @@ class AbInitioJob:
         numba.set_num_threads(min(self.threads, numba.config.NUMBA_NUM_THREADS))
         # images are shared out to threads; a BLAS that starts its own as well would only be in their way
         with threadpool_limits(1), scipy.fft.set_workers(self.threads):
-            return self._run()
+            try:
+                return self._run()
+            except MemoryError as error:  # CuPy's OutOfMemoryError is one
+                raise InputError(f"{'the GPU' if self.xp is not np else 'this machine'} has too little free memory "
+                                 f"({error}); give a coarser --final-resolution, a smaller --shift-range or fewer "
+                                 "--threads") from error
 
     def _run(self):
         start = time.perf_counter()

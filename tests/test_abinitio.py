@@ -7,6 +7,7 @@ from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.finish import Assignment, draw_halves
+from cryosgd_plugin.engines.abinitio.grids import FULL_SUM_NSIDE, make_levels, needed_nside
 from cryosgd_plugin.engines.abinitio.memory import plan_lanes
 from cryosgd_plugin.engines.abinitio.schedule import adapt_inflation, resolution_at
 from cryosgd_plugin.engines.align import align_volume
@@ -103,6 +104,16 @@ def test_schedule():
 def test_bad_settings_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         AbInitioConfig(**{**SETTINGS, **change})
+
+
+@pytest.mark.parametrize("diameter", [90.0, 134.0, 190.0, 290.0])
+def test_searches_begin_on_a_small_grid(diameter):
+    config = AbInitioConfig(**{**SETTINGS, "diameter_a": diameter, "box_size": 64, "pixel_size": 5.0,
+                               "final_resolution_a": 10.0})
+    grids = make_levels(10.0, config, symmetry="C1")
+    assert grids[0].nside <= FULL_SUM_NSIDE
+    assert [fine.nside // coarse.nside for coarse, fine in zip(grids, grids[1:])] == [2] * (len(grids) - 1)
+    assert grids[-1].nside == needed_nside(10.0, diameter)
 
 
 def test_memory_that_is_too_small_is_refused():

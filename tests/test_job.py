@@ -1,4 +1,4 @@
-"""`cryosgd abinitio` from outside: results, kill and continue, a second writer, and every bad input before computing."""
+"""`cryosgd abinitio` from outside: results, kill and continue, a second writer, bad input before computing."""
 import json
 import os
 import signal
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cryosgd_plugin.cli import main
-from cryosgd_plugin.io.star import read_particles, write_particles
 from cryosgd_plugin.io.stack_writer import write_stack
+from cryosgd_plugin.io.star import read_particles, write_particles
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, particles
 
 OPTIONS = ["--diameter", "120", "--initial-resolution", "60", "--final-resolution", "22", "--iterations", "30",
@@ -127,14 +127,15 @@ def _constant(images):
     (write_set, ["--final-resolution", "10"], "beyond Nyquist"),
     (write_set, ["--device", "cuda"], "no GPU can be used"),
     (write_set, ["--device", "gpu"], "is not understood"),
-    (write_set, ["--memory", "0.01"], "memory budget"),
+    (write_set, ["--memory", "0.002"], "memory budget"),
+    (write_set, ["--device", "cuda:0,1"], "GPU"),
     (write_set, ["--threads", "0"], "threads"),
     (write_set, ["--symmetry", "Q"], "point group"),
     (write_set, ["--diameter", "1000"], "diameter"),
 ])
 def test_bad_input_is_one_sentence_before_computing(make, options, message, tmp_path, capsys):
     star = make(tmp_path / "set")
-    if "--device" in options and options[1] == "cuda":
+    if "--device" in options and options[1].startswith("cuda"):
         from cryosgd_plugin.core.backend import gpu_report
         if gpu_report()[0]:
             pytest.skip("this machine has a GPU")

@@ -35,7 +35,8 @@ def plain_image(points, weights, box):
 
 
 @pytest.mark.parametrize("box", [24, 25])
-def test_gridded_sums_equal_plain_sums(box, rng=np.random.default_rng(0)):
+def test_gridded_sums_equal_plain_sums(box):
+    rng = np.random.default_rng(0)
     points, weights = rng.uniform(-box / 2, box / 2, (200, 3)), rng.normal(size=200)
     rotations = random_rotations(3, rng)
     fine = _gridding.fine_size(box)

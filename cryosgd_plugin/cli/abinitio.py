@@ -36,7 +36,7 @@ def run(arguments) -> int:
         raise InputError(f"a memory budget of {arguments.memory:g} GB can't hold anything; give 1 or more")
     table = read_particles(arguments.particles)
     if not table.has_ctf:
-        raise InputError(f"{arguments.particles} has no defocus columns (rlnDefocusU and others); estimate the CTF first")
+        raise InputError(f"{arguments.particles} has no CTF (rlnDefocusU and others); estimate it first")
     config = make_config(arguments, table)
     with AbInitioJob(arguments.output, table, config, source_file=os.path.abspath(arguments.particles),
                      device=arguments.device, threads=arguments.threads, memory_gb=arguments.memory,
@@ -52,7 +52,8 @@ def make_config(arguments, table) -> AbInitioConfig:
     values.update(pixel_size=table.pixel_size, box_size=table.box_size)
     if arguments.diameter_a is None:
         values["diameter_a"] = round(DIAMETER_SHARE * table.box_size * table.pixel_size, 1)
-        print(f"No --diameter was given: taking {values['diameter_a']:g} Å, {DIAMETER_SHARE:.0%} of the box.", flush=True)
+        print(f"No --diameter was given: taking {values['diameter_a']:g} Å, {DIAMETER_SHARE:.0%} of the box.",
+              flush=True)
     if arguments.final_resolution_a is None:
         values["final_resolution_a"] = max(AbInitioConfig.final_resolution_a, 2 * table.pixel_size)
     return AbInitioConfig(**values)

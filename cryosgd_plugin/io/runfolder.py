@@ -18,8 +18,23 @@ import numpy as np
 
 from ..core.errors import InputError
 from .files import atomic_write, check_free_space, explained
-from .result_folder import (CHECKPOINT, FSC, HALF1, HALF2, HISTORY, JOB, LOCK, PARTICLES, PICTURES, PROGRESS, SUMMARY,
-                            VOLUME, ResultFolder, progress_name, read_json)
+from .result_folder import (
+    CHECKPOINT,
+    FSC,
+    HALF1,
+    HALF2,
+    HISTORY,
+    JOB,
+    LOCK,
+    PARTICLES,
+    PICTURES,
+    PROGRESS,
+    SUMMARY,
+    VOLUME,
+    ResultFolder,
+    progress_name,
+    read_json,
+)
 
 __all__ = ["RunFolder", "ResultFolder", "take_lock"]
 

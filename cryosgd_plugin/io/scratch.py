@@ -99,7 +99,7 @@ class ScratchCache:
         scales = np.sqrt(np.mean(np.square(images), axis=(1, 2), dtype=np.float64)).astype(np.float32)
         scales[scales == 0] = 1.0
         rounded = (images / scales[:, None, None]).astype(np.float16)
-        for where, first, count in _runs(rows):
+        for where, first, _ in _runs(rows):
             view, done = memoryview(np.ascontiguousarray(rounded[where])).cast("B"), 0
             while done < len(view):
                 with explained("write", self.data_path):

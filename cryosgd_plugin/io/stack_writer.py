@@ -10,7 +10,6 @@ from mrcfile.dtypes import HEADER_DTYPE
 from .. import __version__
 from .files import atomic_write, check_free_space, explained
 
-
 _TYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 
 

@@ -11,8 +11,16 @@ from ..core.poses import euler_to_matrix, matrix_to_euler
 from .files import atomic_write
 from .star_images import image_column, image_texts
 from .star_optics import optics_30, optics_31, optics_columns, optics_columns_30
-from .star_tables import (block_tags, number_column, read_document, read_table, text_column, write_header,
-                          write_loop, write_table)
+from .star_tables import (
+    block_tags,
+    number_column,
+    read_document,
+    read_table,
+    text_column,
+    write_header,
+    write_loop,
+    write_table,
+)
 
 __all__ = ["read_particles", "write_particles", "read_table", "write_table"]
 

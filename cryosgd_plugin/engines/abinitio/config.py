@@ -76,7 +76,8 @@ class AbInitioConfig:
         _need(all(m >= 1 for m in self.minibatch), f"minibatch {self.minibatch} must hold at least one image")
         _need(0 < self.significant_poses < 1, f"share of significant poses {self.significant_poses} must lie in (0, 1)")
         _need(0 <= self.symmetry_start <= 1, f"symmetry start {self.symmetry_start} must lie in [0, 1]")
-        _need(self.optimiser in OPTIMISERS, f"optimiser '{self.optimiser}' is unknown; choose of {', '.join(OPTIMISERS)}")
+        _need(self.optimiser in OPTIMISERS,
+              f"optimiser '{self.optimiser}' is unknown; choose of {', '.join(OPTIMISERS)}")
         _need(self.start in START_KINDS, f"start '{self.start}' is unknown; choose of {', '.join(START_KINDS)}")
         _need(self.max_particles is None or self.max_particles > 0,
               f"max particles {self.max_particles} must be positive, or left out to use all")

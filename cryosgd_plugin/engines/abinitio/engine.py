@@ -140,7 +140,8 @@ class AbInitio:
         gradient, weights = back_project(residual, weight, level.grid, self.symmetriser.operators, radius)
         change = self.model.step(gradient, weights, len(batch.images), momentum=config.momentum,
                                  step_size=step_size_at(self.iteration, config))
-        self.model.constrain(positivity=config.positivity, centring=config.centring and not self.symmetriser.fixes_centre)
+        self.model.constrain(positivity=config.positivity,
+                             centring=config.centring and not self.symmetriser.fixes_centre)
         return change
 
     def _next_rows(self, count):

@@ -64,7 +64,8 @@ def fourier_radius(resolution_a: float, box_size: int, pixel_size: float) -> int
 def needed_nside(resolution_a: float, diameter_a: float) -> int:
     """HEALPix nside whose spacing moves the particle's edge by about half the resolution."""
     nside = 1
-    while np.sqrt(np.pi / 3) / nside > ANGULAR_STEP * resolution_a / diameter_a:
+    # a hair of room: the resolution may have been computed from this very spacing
+    while np.sqrt(np.pi / 3) / nside > 1.0001 * ANGULAR_STEP * resolution_a / diameter_a:
         nside *= 2
     return nside
 

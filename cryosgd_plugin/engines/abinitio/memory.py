@@ -11,8 +11,6 @@ SLICE_BYTES = 8 * 0.5 + 8 * 0.5 + 8 * 0.25
 SUM_BYTES = 8 * 0.5 + 8 * 0.25
 # scores, their harmonics, the copy that is back-projected and its harmonics: float32 or half as many complex64
 SCORE_BYTES = 4 * 4
-# Python, numba, scipy and their compiled code, before any data
-BASE_GB = 0.35
 
 
 def plan_lanes(config, memory_gb: float, threads: int):
@@ -28,10 +26,11 @@ def plan_lanes(config, memory_gb: float, threads: int):
     available = memory_gb * 1e9
     lanes = int(min(MAX_LANES, (available - fixed - threads * per_thread) // per_lane))
     if lanes < 1:
-        needed = (fixed + per_lane + threads * per_thread) / 1e9 * available / (memory_gb * 1e9)
-        raise InputError(f"a memory budget of {memory_gb / 0.75:.3g} GB is too small for {config.final_resolution_a:g} Å "
-                         f"with {threads} threads; give --memory {needed / 0.75 + 0.1:.1f} or more, fewer threads or "
-                         "a coarser final resolution")
+        needed = (fixed + per_lane + threads * per_thread) / 1e9
+        raise InputError(f"a memory budget that leaves {memory_gb:.3g} GB for the poses is too small for "
+                         f"{config.final_resolution_a:g} Å with {threads} threads, which take {needed:.2g} GB; raise "
+                         f"--memory by {max(0.1, needed - memory_gb) * 1.5:.1f}, or give fewer threads or a coarser "
+                         "final resolution")
     radius = fourier_radius(config.final_resolution_a, config.box_size, config.pixel_size)
     return lanes, min(config.box_size, 2 * radius + 4)
 

@@ -16,8 +16,17 @@ import scipy.fft
 
 from ...core.errors import InputError
 from . import _gridding
-from .density import (POTENTIAL_V_A2, band_limit, density_from_atoms, fourier_images, fourier_volume,
-                      group_atoms, radial_frequency, scattering_factor, volume_from)
+from .density import (
+    POTENTIAL_V_A2,
+    band_limit,
+    density_from_atoms,
+    fourier_images,
+    fourier_volume,
+    group_atoms,
+    radial_frequency,
+    scattering_factor,
+    volume_from,
+)
 
 # share of a map's voxels' power that may lie outside the sphere that fits the particle box before it is refused
 _LOST_POWER = 0.02
