@@ -1,10 +1,10 @@
 """The settings of an ab initio run: one frozen object, built alike by the form, the command line and the tests."""
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Optional
 
-from ...core.errors import InputError
+from ...core.settings import Settings, need
 from ...core.symmetry import point_group
 
 OPTIMISERS = ("sgd-momentum",)
@@ -12,7 +12,7 @@ START_KINDS = ("spheres", "noise")
 
 
 @dataclass(frozen=True)
-class AbInitioConfig:
+class AbInitioConfig(Settings):
     """Settings of the ab initio engine (paper 0 eq. 1-7; paper 1 §3).
 
     pixel_size : Å/px of the particles; box_size : px. Both come from the data and have no default.
@@ -53,51 +53,38 @@ class AbInitioConfig:
 
     def __post_init__(self):
         point_group(self.symmetry)
-        _need(self.pixel_size > 0, f"pixel size {self.pixel_size} Å/px is not positive; correct the particles' optics")
-        _need(self.box_size >= 16, f"box {self.box_size} px is too small; extract particles in boxes of at least 16 px")
+        need(self.pixel_size > 0, f"pixel size {self.pixel_size} Å/px is not positive; correct the particles' optics")
+        need(self.box_size >= 16, f"box {self.box_size} px is too small; extract particles in boxes of at least 16 px")
         extent = self.box_size * self.pixel_size
-        _need(0 < self.diameter_a <= extent,
+        need(0 < self.diameter_a <= extent,
               f"particle diameter {self.diameter_a:g} Å must lie between 0 and the box of {extent:g} Å; "
               "measure it on a particle image")
         nyquist = 2 * self.pixel_size
-        _need(self.final_resolution_a >= nyquist,
+        need(self.final_resolution_a >= nyquist,
               f"final resolution {self.final_resolution_a:g} Å is beyond Nyquist ({nyquist:.3g} Å at "
               f"{self.pixel_size:g} Å/px); give {nyquist:.3g} Å or more")
-        _need(self.initial_resolution_a >= self.final_resolution_a,
+        need(self.initial_resolution_a >= self.final_resolution_a,
               f"initial resolution {self.initial_resolution_a:g} Å is finer than the final one "
               f"({self.final_resolution_a:g} Å); exchange them")
-        _need(self.initial_resolution_a <= extent / 3,
+        need(self.initial_resolution_a <= extent / 3,
               f"initial resolution {self.initial_resolution_a:g} Å leaves under three Fourier shells in a box of "
               f"{extent:g} Å; give {extent / 3:.3g} Å or less")
-        _need(self.iterations >= 10, f"{self.iterations} iterations are too few; give at least 10")
-        _need(self.classes == 1, f"{self.classes} classes were asked for; this engine estimates one structure so far")
-        _need(0 <= self.momentum < 1, f"momentum {self.momentum} must lie in [0, 1)")
-        _need(all(0 < s <= 10 for s in self.step_size), f"step sizes {self.step_size} must lie in (0, 10]")
-        _need(all(m >= 1 for m in self.minibatch), f"minibatch {self.minibatch} must hold at least one image")
-        _need(0 < self.significant_poses < 1, f"share of significant poses {self.significant_poses} must lie in (0, 1)")
-        _need(0 <= self.symmetry_start <= 1, f"symmetry start {self.symmetry_start} must lie in [0, 1]")
-        _need(self.optimiser in OPTIMISERS,
+        need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
+        need(self.iterations >= 10, f"{self.iterations} iterations are too few; give at least 10")
+        need(self.classes == 1, f"{self.classes} classes were asked for; this engine estimates one structure so far")
+        need(0 <= self.momentum < 1, f"momentum {self.momentum} must lie in [0, 1)")
+        need(all(0 < s <= 10 for s in self.step_size), f"step sizes {self.step_size} must lie in (0, 10]")
+        need(all(m >= 1 for m in self.minibatch), f"minibatch {self.minibatch} must hold at least one image")
+        need(0 < self.significant_poses < 1, f"share of significant poses {self.significant_poses} must lie in (0, 1)")
+        need(0 <= self.symmetry_start <= 1, f"symmetry start {self.symmetry_start} must lie in [0, 1]")
+        need(self.optimiser in OPTIMISERS,
               f"optimiser '{self.optimiser}' is unknown; choose of {', '.join(OPTIMISERS)}")
-        _need(self.start in START_KINDS, f"start '{self.start}' is unknown; choose of {', '.join(START_KINDS)}")
-        _need(self.max_particles is None or self.max_particles > 0,
+        need(self.start in START_KINDS, f"start '{self.start}' is unknown; choose of {', '.join(START_KINDS)}")
+        need(self.max_particles is None or self.max_particles > 0,
               f"max particles {self.max_particles} must be positive, or left out to use all")
-        _need(self.shift_range_a is None or self.shift_range_a >= 0, f"shift range {self.shift_range_a} Å is negative")
+        need(self.shift_range_a is None or self.shift_range_a >= 0, f"shift range {self.shift_range_a} Å is negative")
 
     @property
     def shift_range(self) -> float:
         """Largest shift searched, Å."""
         return max(10.0, 0.06 * self.diameter_a) if self.shift_range_a is None else self.shift_range_a
-
-    def to_dict(self) -> dict:
-        """Plain types, as job.json and summary.json hold them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "AbInitioConfig":
-        """The inverse of `to_dict` (JSON's lists become tuples)."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
-def _need(condition, sentence):
-    if not condition:
-        raise InputError(sentence)

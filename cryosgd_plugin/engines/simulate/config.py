@@ -1,12 +1,12 @@
 """The settings of a simulation: one frozen object, built alike by the form, the command line and the tests."""
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
 
-from ...core.errors import InputError
+from ...core.settings import Settings, need
 
 NOISE_KINDS = ("white", "coloured")
 POSE_DISTRIBUTIONS = ("uniform", "preferred")
@@ -14,7 +14,7 @@ CONTRASTS = ("white", "black")
 
 
 @dataclass(frozen=True)
-class SimulateConfig:
+class SimulateConfig(Settings):
     """Settings of the particle simulation.
 
     n_particles; box_size : px; pixel_size : Å/px. These have no default.
@@ -61,56 +61,43 @@ class SimulateConfig:
     def __post_init__(self):
         for name, value in vars(self).items():
             for number in value if isinstance(value, tuple) else (value,):
-                _need(isinstance(number, (str, type(None))) or np.isfinite(number),
+                need(isinstance(number, (str, type(None))) or np.isfinite(number),
                       f"{name} is {number}; give a finite number")
-        _need(self.n_particles >= 1, f"{self.n_particles} particles were asked for; give 1 or more")
-        _need(self.box_size >= 16, f"box {self.box_size} px is too small; give 16 px or more")
-        _need(self.pixel_size > 0, f"pixel size {self.pixel_size} Å/px is not positive")
-        _need(self.snr is None or self.snr > 0, f"SNR {self.snr} is not positive; leave out the noise with --no-noise")
-        _need(self.noise in NOISE_KINDS, f"noise '{self.noise}' is unknown; choose of {', '.join(NOISE_KINDS)}")
-        _need(self.voltage_kv > 0, f"voltage {self.voltage_kv} kV is not positive; typical values are 200 and 300 kV")
-        _need(self.cs_mm >= 0, f"spherical aberration {self.cs_mm} mm is negative; typical is 2.7 mm")
-        _need(0 <= self.amplitude_contrast <= 1,
+        need(self.n_particles >= 1, f"{self.n_particles} particles were asked for; give 1 or more")
+        need(self.box_size >= 16, f"box {self.box_size} px is too small; give 16 px or more")
+        need(self.pixel_size > 0, f"pixel size {self.pixel_size} Å/px is not positive")
+        need(self.snr is None or self.snr > 0, f"SNR {self.snr} is not positive; leave out the noise with --no-noise")
+        need(self.noise in NOISE_KINDS, f"noise '{self.noise}' is unknown; choose of {', '.join(NOISE_KINDS)}")
+        need(self.voltage_kv > 0, f"voltage {self.voltage_kv} kV is not positive; typical values are 200 and 300 kV")
+        need(self.cs_mm >= 0, f"spherical aberration {self.cs_mm} mm is negative; typical is 2.7 mm")
+        need(0 <= self.amplitude_contrast <= 1,
               f"amplitude contrast {self.amplitude_contrast} must lie in [0, 1]; typical for protein is 0.07 to 0.1")
-        _need(self.optics_groups >= 1, f"{self.optics_groups} optics groups were asked for; give 1 or more")
-        _need(self.particles_per_micrograph >= 1,
+        need(self.optics_groups >= 1, f"{self.optics_groups} optics groups were asked for; give 1 or more")
+        need(self.particles_per_micrograph >= 1,
               f"{self.particles_per_micrograph} particles per micrograph; give 1 or more")
         low, high = _pair("defocus range", self.defocus_range_a)
-        _need(low <= high, f"defocus range {low:g} to {high:g} Å runs backwards; exchange the two")
-        _need(self.astigmatism_a >= 0, f"astigmatism {self.astigmatism_a:g} Å is negative")
+        need(low <= high, f"defocus range {low:g} to {high:g} Å runs backwards; exchange the two")
+        need(self.astigmatism_a >= 0, f"astigmatism {self.astigmatism_a:g} Å is negative")
         low, high = _pair("phase shift range", self.phase_shift_range_deg)
-        _need(low <= high, f"phase shift range {low:g} to {high:g}° runs backwards; exchange the two")
-        _need(self.ctf_bfactor_a2 >= 0 and self.model_bfactor_a2 >= 0,
+        need(low <= high, f"phase shift range {low:g} to {high:g}° runs backwards; exchange the two")
+        need(self.ctf_bfactor_a2 >= 0 and self.model_bfactor_a2 >= 0,
               f"B-factors {self.ctf_bfactor_a2:g} and {self.model_bfactor_a2:g} Å² must not be negative")
-        _need(self.shift_sd_a >= 0, f"shift sd {self.shift_sd_a:g} Å is negative")
-        _need(4 * self.shift_sd_a <= self.box_size * self.pixel_size / 2,
+        need(self.shift_sd_a >= 0, f"shift sd {self.shift_sd_a:g} Å is negative")
+        need(4 * self.shift_sd_a <= self.box_size * self.pixel_size / 2,
               f"shift sd {self.shift_sd_a:g} Å throws particles out of the box of "
               f"{self.box_size * self.pixel_size:g} Å; give {self.box_size * self.pixel_size / 8:g} Å or less")
-        _need(self.poses in POSE_DISTRIBUTIONS,
+        need(self.poses in POSE_DISTRIBUTIONS,
               f"pose distribution '{self.poses}' is unknown; choose of {', '.join(POSE_DISTRIBUTIONS)}")
-        _need(self.concentration >= 0, f"concentration {self.concentration:g} is negative; 0 is uniform, 50 sharp")
-        _need(len(self.preferred_axis) == 3 and any(self.preferred_axis),
+        need(self.concentration >= 0, f"concentration {self.concentration:g} is negative; 0 is uniform, 50 sharp")
+        need(len(self.preferred_axis) == 3 and any(self.preferred_axis),
               f"preferred axis {self.preferred_axis} is no direction; give three numbers, not all zero")
-        _need(len(self.fractions) >= 1 and all(f > 0 for f in self.fractions) and abs(sum(self.fractions) - 1) < 1e-6,
+        need(len(self.fractions) >= 1 and all(f > 0 for f in self.fractions) and abs(sum(self.fractions) - 1) < 1e-6,
               f"fractions {self.fractions} must be positive and sum to 1, one for each structure")
-        _need(self.contrast in CONTRASTS, f"contrast '{self.contrast}' is unknown; choose of {', '.join(CONTRASTS)}")
-        _need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
+        need(self.contrast in CONTRASTS, f"contrast '{self.contrast}' is unknown; choose of {', '.join(CONTRASTS)}")
+        need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
 
-    def to_dict(self) -> dict:
-        """Plain types, as summary.json holds them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "SimulateConfig":
-        """The inverse of `to_dict` (JSON's lists become tuples)."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def _pair(name, values):
-    _need(len(values) == 2, f"{name} {values} must be two numbers, lowest and highest")
+    need(len(values) == 2, f"{name} {values} must be two numbers, lowest and highest")
     return values
-
-
-def _need(condition, sentence):
-    if not condition:
-        raise InputError(sentence)
