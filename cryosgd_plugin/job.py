@@ -196,7 +196,8 @@ class AbInitioJob:
                  "gold-standard resolution)" if consistent else "not consistent between halves at any resolution: the "
                  "images did not determine a map")
         if consistent and consistent <= in_use * 1.001:
-            limit += ", which is the final resolution asked for: a finer one may be worth a try"
+            # halves of a wrong map agree as well: this curve is no reason to ask for a finer resolution
+            limit += ", the final resolution asked for; compare maps of several seeds before you trust it"
         symmetry = ""
         if engine.symmetriser.score is not None:
             symmetry = (f" {config.symmetry} explained {engine.symmetriser.score:.0%} of the unsymmetrised map's "
