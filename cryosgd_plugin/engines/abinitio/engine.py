@@ -64,7 +64,8 @@ class AbInitio:
             grids = make_levels(resolution_a, config, symmetry=symmetry, oversampling=oversampling)
             window = config.diameter_a / 2 + config.shift_range
             self._matchers = [ImageMatcher(grid.polar, box_size=config.box_size, pixel_size=config.pixel_size,
-                                           window_radius_a=window, xp=self.xp) for grid in grids]
+                                           window_radius_a=window, mask_radius_a=config.diameter_a / 2, xp=self.xp)
+                              for grid in grids]
             self._grids, self._levels_key = grids, key
         half = self.model.half_volume()
         return [Level(grid, half, matcher) for grid, matcher in zip(self._grids, self._matchers)]
@@ -177,7 +178,7 @@ class AbInitio:
         rows = self.rows[:: max(1, len(self.rows) // 100)][:100]
         prepared = levels[-1].matcher.prepare(self.load(rows), self.table, rows, self.noise.spectrum)
         sigma2 = self.noise.spectrum[1:radius + 1]
-        excess = np.maximum(prepared.power.mean(axis=0) / sigma2 - 1, 0.02).sum()
+        excess = np.maximum(prepared.power.mean(axis=0) / sigma2 - prepared.noise_share, 0.02).sum()
         slices = to_host((xp.abs(levels[-1].bank.values) ** 2).mean(axis=(0, 2)))
         filtered = to_host(prepared.ctf_power.mean(axis=(0, 2))) * slices
         model.volume = model.volume * np.float32(np.sqrt(excess / filtered.sum()))

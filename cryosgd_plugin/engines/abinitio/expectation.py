@@ -39,11 +39,13 @@ class ImageResult:
 
 @dataclass
 class BatchResult:
-    """A minibatch: the sums per direction, each image's result in order, and ring powers for the noise."""
+    """A minibatch: the sums per direction, each image's result in order, and for the noise the ring powers of the
+    masked images with the share of noise that the mask leaves (MatchedImages)."""
 
     sums: SliceSums
     images: list = field(default_factory=list)
     power: np.ndarray = None
+    noise_share: float = 1.0
 
 
 class Level:
@@ -100,7 +102,7 @@ def expect(levels, images, table, rows, noise, *, temperature: float, shift_sd_a
     for sums, _ in done[1:]:
         if accumulate:
             total += sums
-    return BatchResult(total, results, matched[-1].power)
+    return BatchResult(total, results, matched[-1].power, matched[-1].noise_share)
 
 
 def _one_image(levels, matched, priors, i, temperature, sums):

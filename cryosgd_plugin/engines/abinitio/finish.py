@@ -1,9 +1,12 @@
 """The last part of a run: a pose for every particle, and the map from all of them.
 
 The minibatch map averages only the last few thousand images. A full pass gives each particle its posterior at the
-final resolution and collects two independent halves of the sums; their FSC weighs the final map. Both halves were
-aligned to one map, so this FSC says how well the images determine the map at these poses, not more: it is no
-gold-standard resolution, and is never named so.
+final resolution and collects two independent halves of the gradient; each half takes one whole preconditioned step
+from the minibatch map, which in shells that the images determine is their least-squares map. The lowest shells, which
+the CTF hides, stay near the minibatch map: solved for alone they drown a map in a halo (a slight grey level around
+crowded particles, divided by a CTF of 0.1). The FSC of the halves weighs the final map. Both were aligned to one map,
+so this FSC says how well the images determine the map at these poses, not more: it is no gold-standard resolution, and
+is never named so.
 """
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.backend import to_host
-from ...core.fourier import resample_volume
+from ...core.fourier import fft3_centred, ifft3_centred, resample_volume
 from ...core.masks import soft_sphere
-from ...core.shells import fsc
+from ...core.shells import fsc, shell_index_3d
 from ...ops.slicing import from_half_volume, half_volume_radius, hermitian
 from .expectation import expect
+from .model import Model, floored
 from .slices import back_project
 
 # images in each unit of a pass: small enough to checkpoint often, large enough to fill the slices' cost
@@ -27,7 +31,8 @@ CHUNK = 500
 class Reconstruction:
     """What a pass gives.
 
-    volume, half1, half2 : (box,)*3 float32 at the particles' box and units; the halves are not regularised
+    volume, half1, half2 : (box,)*3 float32 at the particles' box and units; the halves are windowed, not weighted by
+        the FSC nor made non-negative
     fsc : (box // 2 + 1,) between the halves within the particle's sphere; radius : last shell in use
     """
 
@@ -51,7 +56,7 @@ class Assignment:
         self.halves = halves
         self.radius = engine.set_resolution(config.final_resolution_a)
         shape = half_volume_radius(self.radius).shape
-        self.numerator = np.zeros((2,) + shape, np.complex64)
+        self.gradient = np.zeros((2,) + shape, np.complex64)
         self.weight = np.zeros((2,) + shape, np.float32)
         n = len(engine.table)
         self.rotations, self.shifts_a = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 2))
@@ -74,21 +79,21 @@ class Assignment:
             yield self.done, len(self.rows)
 
     def reconstruct(self) -> Reconstruction:
-        """The map of all particles passed so far, Wiener-weighted by the FSC of its halves."""
-        config, radius = self.engine.config, self.radius
-        box = self.engine.model.box_size
-        numerators = [hermitian(n.copy()) for n in self.numerator]
-        weights = [hermitian(w.copy()) for w in self.weight]
-        halves = [from_half_volume(_solve(n, w, radius, 1e-3), box) for n, w in zip(numerators, weights)]
-        pixel = self.engine.extent_a / box
+        """The map of all particles passed so far, weighted by the FSC of its halves."""
+        engine, config = self.engine, self.engine.config
+        box, full = engine.model.box_size, config.box_size
+        halves = [self._stepped(g, w) for g, w in zip(self.gradient, self.weight)]
+        pixel = engine.extent_a / box
         mask = soft_sphere(box, min(config.diameter_a / 2 / pixel, box / 2 - 2), 2)
-        curve = np.zeros(config.box_size // 2 + 1)
+        curve = np.zeros(full // 2 + 1)
         measured = fsc(halves[0], halves[1], mask=mask)
-        curve[:min(radius + 1, len(measured))] = measured[:radius + 1]
-        volume = from_half_volume(_wiener(sum(numerators), sum(weights), curve, radius), box)
-        full = config.box_size
-        return Reconstruction(*(resample_volume(v * mask, full).astype(np.float32) for v in (volume, *halves)),
-                              curve, radius)
+        curve[:min(self.radius + 1, len(measured))] = measured[:self.radius + 1]
+        weighted = _weigh(self._stepped(self.gradient.sum(axis=0), self.weight.sum(axis=0)), curve, self.radius)
+        final = Model(weighted, extent_a=engine.extent_a, diameter_a=config.diameter_a)
+        final.constrain(positivity=config.positivity, centring=False)
+        return Reconstruction(resample_volume(final.volume, full).astype(np.float32),
+                              *(resample_volume(half * mask, full).astype(np.float32) for half in halves),
+                              curve, self.radius)
 
     def state(self) -> dict:
         """What `chunks` needs to go on."""
@@ -100,21 +105,28 @@ class Assignment:
             value = np.asarray(state[name])
             setattr(self, name, value if value.ndim else int(value))
 
-    _saved = ("numerator", "weight", "rotations", "shifts_a", "log_evidence", "best_mass", "effective_poses", "done",
+    _saved = ("gradient", "weight", "rotations", "shifts_a", "log_evidence", "best_mass", "effective_poses", "done",
               "halves", "rows")
 
     def _add(self, levels, rows, half):
         engine = self.engine
         batch = expect(levels, engine.load(rows), engine.table, rows, engine.noise.spectrum, temperature=1.0,
                        shift_sd_a=max(engine.config.shift_range / 2, 1.0), threads=engine.threads, lanes=engine.lanes)
-        numerator, weight = back_project(*batch.sums.rings(), levels[-1].grid, engine.symmetriser.operators,
-                                         self.radius)
-        self.numerator[half] += to_host(numerator)
+        numerator, weight = batch.sums.rings()
+        gradient, weight = back_project(numerator - weight * levels[-1].bank.values, weight, levels[-1].grid,
+                                        engine.symmetriser.operators, self.radius)
+        self.gradient[half] += to_host(gradient)
         self.weight[half] += to_host(weight)
         for row, image in zip(rows, batch.images):
             self.rotations[row], self.shifts_a[row] = image.rotation, image.shift_a
             self.log_evidence[row] = image.log_evidence - np.log(image.n_poses)
             self.best_mass[row], self.effective_poses[row] = image.best_mass, image.effective_poses
+
+    def _stepped(self, gradient, weight):
+        """The minibatch map after one whole step along the given sums."""
+        weight = hermitian(weight.copy())
+        change = hermitian(gradient.copy()) / floored(weight, weight, self.radius)
+        return to_host(self.engine.model.volume) + from_half_volume(change, self.engine.model.box_size)
 
 
 def draw_halves(n: int, given, rng) -> np.ndarray:
@@ -124,26 +136,10 @@ def draw_halves(n: int, given, rng) -> np.ndarray:
     return rng.permutation(1 + np.arange(n) % 2)
 
 
-def _shells(radius):
-    shell = np.minimum(np.rint(half_volume_radius(radius)).astype(int), radius + 1)
-    return shell, np.bincount(shell.ravel(), minlength=radius + 2)
-
-
-def _solve(numerator, weight, radius, floor):
-    """numerator / weight, the weight floored at a share of its shell's mean; zero beyond the radius."""
-    shell, counts = _shells(radius)
-    mean = np.bincount(shell.ravel(), weights=weight.ravel(), minlength=radius + 2) / counts
-    solved = numerator / np.maximum(np.maximum(weight, (floor * mean)[shell].astype(np.float32)), 1e-30)
-    return np.where(shell <= radius, solved, 0).astype(np.complex64)
-
-
-def _wiener(numerator, weight, curve, radius):
-    """numerator / (weight + 1/τ²), with τ² from the shell's mean weight and its FSC (full map: 2 FSC / (1 + FSC))."""
-    shell, counts = _shells(radius)
-    mean = np.bincount(shell.ravel(), weights=weight.ravel(), minlength=radius + 2) / counts
-    half = np.clip(np.append(curve[:radius + 1], 0.0), 1e-3, 0.999)
+def _weigh(volume, curve, radius):
+    """Wiener-weigh each shell by the FSC of the halves of its data (whole map: 2 FSC / (1 + FSC)); 0 beyond radius."""
+    shell = shell_index_3d(volume.shape[0])
+    half = np.clip(curve[:radius + 1], 0, 1)
     half[0] = half[1]
-    ssnr = 2 * half / (1 - half)
-    ridge = (mean / ssnr).astype(np.float32)
-    solved = numerator / np.maximum(weight + ridge[shell], 1e-30)
-    return np.where(shell <= radius, solved, 0).astype(np.complex64)
+    weight = np.append(2 * half / (1 + half), 0.0).astype(np.float32)
+    return ifft3_centred(fft3_centred(volume) * weight[np.minimum(shell, radius + 1)], volume.shape[0])

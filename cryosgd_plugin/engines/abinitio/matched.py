@@ -1,8 +1,10 @@
-"""Images as the scores need them: matched-filtered (C·X/σ²), windowed, and sampled on rings.
+"""Images as the scores need them: masked, matched-filtered (C·X/σ²), windowed, and sampled on rings.
 
-The model lies inside the particle's disc, so ⟨X, C·S·Y⟩/σ² depends on C·X/σ² only within that disc widened by the
-largest shift. Windowing *after* the CTF keeps the signal that the CTF has spread out, and gives the polar quadrature
-the bounded support that it needs; the likelihood stays exact.
+What surrounds a particle is no noise of known spectrum: neighbours, carbon, the edge of a hole. Without a mask they
+win over weak features of a crowded particle (apoferritin's map grew subunits of inverted contrast), at the price of
+the signal that the CTF spreads beyond the mask. The model lies inside the particle's disc, so ⟨X, C·S·Y⟩/σ² depends on
+C·X/σ² only within that disc widened by the largest shift: the window after the CTF leaves the likelihood as it is, and
+gives the polar quadrature the bounded support that it needs.
 """
 from __future__ import annotations
 
@@ -16,6 +18,9 @@ from ...core.fourier import crop_rfft2, fft2_centred, frequencies_2d, ifft2_cent
 from ...core.masks import soft_circle
 from ...ops.polar import PolarGrid
 
+# soft edge of the particle's mask, as a share of its diameter
+MASK_EDGE = 0.1
+
 
 @dataclass(frozen=True)
 class MatchedImages:
@@ -23,22 +28,27 @@ class MatchedImages:
 
     filtered : (n, radius, n_angles / 2) complex64, C·X/σ²
     ctf_power : (n, radius, n_angles / 2) float32, C²/σ²
-    power : (n, radius) float64, mean |X|² of each ring (raw coefficients; the whole image, not windowed)
+    power : (n, radius) float64, mean |X|² of each ring (raw coefficients of the masked image, not windowed)
+    noise_share : mean square of the mask: noise of spectrum σ² has this share of it left in `power`
     """
 
     filtered: object
     ctf_power: object
     power: np.ndarray
+    noise_share: float
 
 
 class ImageMatcher:
     """Prepares images for one PolarGrid.
 
     box_size, pixel_size : of the particles (not of the crop). window_radius_a : particle radius + largest shift.
+    mask_radius_a : particle radius, outside which images are masked with a soft edge; None leaves them as they are.
     """
 
-    def __init__(self, polar: PolarGrid, *, box_size: int, pixel_size: float, window_radius_a: float, xp=np):
+    def __init__(self, polar: PolarGrid, *, box_size: int, pixel_size: float, window_radius_a: float,
+                 mask_radius_a: float = None, xp=np):
         self.polar, self.xp = polar, xp
+        self.mask_radius_a = mask_radius_a
         self.extent = box_size * pixel_size
         self.crop_box = min(box_size, 2 * polar.radius + 4)
         crop_pixel = self.extent / self.crop_box
@@ -59,7 +69,8 @@ class ImageMatcher:
         noise : (≥ radius + 1,) σ² per raw coefficient by Fourier radius
         """
         xp = self.xp
-        spectrum = crop_rfft2(fft2_centred(xp.asarray(images)), self.crop_box)
+        mask = self._mask(images.shape[-1])
+        spectrum = crop_rfft2(fft2_centred(xp.asarray(images) * mask), self.crop_box)
         sigma2 = np.asarray(noise, np.float32)
         per_pixel = xp.asarray(np.interp(self._shell, np.arange(len(sigma2)), sigma2).astype(np.float32))
         ctf = ctf_for(table, rows, self._kx, self._ky, xp=xp)
@@ -77,7 +88,8 @@ class ImageMatcher:
             rings[members] = self.polar.unfold(flat[:, :half] + 1j * flat[:, half:])
             ring_ctf[members] = self.polar.unfold(ctf_for(table, rows[of_group], points[:, 0], points[:, 1], xp=xp))
         ctf_power = ring_ctf ** 2 / xp.asarray(sigma2[1:self.polar.radius + 1, None])
-        return MatchedImages(rings, ctf_power.astype(xp.float32), self._ring_power(spectrum))
+        return MatchedImages(rings, ctf_power.astype(xp.float32), self._ring_power(spectrum),
+                             float((mask ** 2).mean()))
 
     def _sampler(self, optics):
         """(kernel, points): the Fourier sum that samples the rings, and where it samples them (1/Å).
@@ -103,6 +115,12 @@ class ImageMatcher:
         xp = self.xp
         phase = xp.asarray(np.asarray(shifts_a, np.float32)) @ xp.asarray(self._points).T
         return self.polar.unfold(xp.exp(-2j * np.pi * phase).astype(xp.complex64))
+
+    def _mask(self, box):
+        if self.mask_radius_a is None:
+            return self.xp.ones((box, box), np.float32)
+        pixel = self.extent / box
+        return soft_circle(box, self.mask_radius_a / pixel, MASK_EDGE * 2 * self.mask_radius_a / pixel, self.xp)
 
     def _ring_power(self, spectrum):
         shell = np.rint(self._shell).astype(int)

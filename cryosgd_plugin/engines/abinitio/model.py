@@ -11,6 +11,9 @@ from ...ops.slicing import from_half_volume, half_volume_radius, hermitian, to_h
 
 # share of a shell's mean weight that a voxel is never taken to lie below: unseen directions move slowly, not wildly
 WEIGHT_FLOOR = 0.2
+# share of the largest shell's mean weight that no shell's is taken to lie below: shells that the CTF hides, the lowest
+# above all, would else take steps that the constraints undo each time (the map of a crowded particle then collapses)
+SHELL_FLOOR = 0.3
 # images that the running mean of the preconditioner remembers
 WEIGHT_MEMORY = 2000.0
 
@@ -87,22 +90,14 @@ class Model:
             self._centre()
 
     def _accumulate(self, weight, n_images):
-        """Update the running mean of the weights; returns it, floored."""
+        """Update the running mean of the weights; returns what to divide by: the mean or the batch's own, floored."""
         xp = self.xp
-        host_shell = np.minimum(np.rint(half_volume_radius(self.radius)), self.radius + 1).astype(int)
-        shell = xp.asarray(host_shell)
+        shell = xp.asarray(_shells(self.radius))
         self.weight_images = np.minimum(self.weight_images + n_images, WEIGHT_MEMORY)
         share = xp.asarray((n_images / np.maximum(self.weight_images, n_images)).astype(np.float32))
         self.weight = self.weight + share[shell] * (weight / n_images - self.weight)
-        counts = np.bincount(host_shell.ravel(), minlength=self.radius + 2)
-        # summed on the host: CuPy's bincount adds in no fixed order, and a run must repeat to the bit
-        mean = np.bincount(host_shell.ravel(), weights=to_host(self.weight).ravel(),
-                           minlength=self.radius + 2) / np.maximum(counts, 1)
-        # beyond the resolution in use only rims are filled: the last full shell's floor holds there
-        mean[self.radius + 1] = mean[self.radius]
-        floor = (WEIGHT_FLOOR * mean).astype(np.float32)
-        floor = xp.asarray(np.maximum(floor, np.float32(1e-6) * floor.max()))
-        return xp.maximum(self.weight, floor[shell])
+        # a minibatch that favours few directions outweighs the mean there: its own weight bounds its step
+        return floored(xp.maximum(self.weight, weight / n_images), self.weight, self.radius)
 
     def _centre(self):
         xp = self.xp
@@ -117,3 +112,24 @@ class Model:
         phases = xp.exp(2j * np.pi * along).astype(xp.complex64)
         self.volume = ifft3_centred(fft3_centred(self.volume) * phases, self.box_size)
         self.momentum = ifft3_centred(fft3_centred(self.momentum) * phases, self.box_size)
+
+
+def floored(weight, typical, radius: int):
+    """Weights of a half volume that no voxel's step may be divided by less than.
+
+    Raised to WEIGHT_FLOOR of the shell's mean of `typical` (a half volume of weights, or `weight` itself), and to
+    SHELL_FLOOR of the largest of these means.
+    """
+    xp = array_module(weight)
+    shell = _shells(radius)
+    # summed on the host: CuPy's bincount adds in no fixed order, and a run must repeat to the bit
+    mean = np.bincount(shell.ravel(), weights=to_host(typical).ravel(), minlength=radius + 2)
+    mean /= np.maximum(np.bincount(shell.ravel(), minlength=radius + 2), 1)
+    # beyond the resolution in use only rims are filled: the last full shell's floor holds there
+    mean[radius + 1] = mean[radius]
+    floor = np.maximum(WEIGHT_FLOOR * mean, SHELL_FLOOR * mean.max()).astype(np.float32)
+    return xp.maximum(weight, xp.asarray(np.maximum(floor, 1e-30))[xp.asarray(shell)])
+
+
+def _shells(radius):
+    return np.minimum(np.rint(half_volume_radius(radius)), radius + 1).astype(int)

@@ -23,8 +23,8 @@ class NoiseModel:
         return cls(border_noise_spectrum(images, radius_px))
 
     def update(self, batch, bank) -> None:
-        """Blend in the residual power of a minibatch: mean |X − C Y|² under each image's posterior."""
-        residual = residual_power(batch, bank, self.spectrum)
+        """Blend in the residual power of a minibatch: mean |X − C Y|² under each image's posterior, within the mask."""
+        residual = residual_power(batch, bank, self.spectrum) / batch.noise_share
         rings = slice(1, len(residual) + 1)
         n = len(batch.images)
         # borders count as 200 images: the first residuals are those of a wrong map
