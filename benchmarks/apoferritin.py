@@ -1,9 +1,9 @@
 """Ab initio maps of real apoferritin (EMPIAR-10146) against the atomic model, seed by seed.
 
-    python benchmarks/apoferritin.py [TEST_DATA_DIR] [--seeds 3] [--threads 2] [-- options of cryosgd abinitio]
+    python benchmarks/apoferritin.py [--data DIR] [--seeds 3] [--threads 2] [options of cryosgd abinitio]
     python benchmarks/apoferritin.py --map MAP.mrc ...      only judge maps that exist
 
-TEST_DATA_DIR (or CRYOSGD_TEST_DATA) holds apoferritin/ with particles_72.star and halfmaps/. Each seed is a process of
+DIR (default: CRYOSGD_TEST_DATA) holds apoferritin/ with particles_72.star and halfmaps/. Each seed is a process of
 its own on the particles without their poses, timed from outside with imports and compilation. The map is aligned to
 the model's density (either hand); spherical averages are removed from both; FSC within halfmaps/mask.mrc. A hollow
 ball scores 0 here. A seed passes where every shell from 5 to 15 Å has FSC 0.5 or more.
@@ -32,7 +32,7 @@ ALIGN_RADIUS = 16
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="?", default=os.environ.get("CRYOSGD_TEST_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=os.environ.get("CRYOSGD_TEST_DATA", "../shared/data"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--diameter", type=float, default=140.0)
@@ -47,7 +47,7 @@ def main():
         subprocess.run([sys.executable, "-m", "cryosgd_plugin.cli", "abinitio",
                         arguments.data / "apoferritin" / "particles_72.star", "-o", folder / f"seed{seed}",
                         "--symmetry", "O", "--diameter", str(arguments.diameter), "--seed", str(seed), "--threads",
-                        str(arguments.threads), *[o for o in options if o != "--"]],
+                        str(arguments.threads), *options],
                        check=True, stdout=subprocess.DEVNULL)
         seconds, after = time.perf_counter() - start, os.times()
         cpu = after.children_user + after.children_system - before.children_user - before.children_system

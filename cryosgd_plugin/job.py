@@ -14,7 +14,7 @@ import scipy.fft
 from threadpoolctl import threadpool_limits
 
 from . import __version__
-from .core.backend import get_array_module
+from .core.backend import get_array_module, parse_device
 from .core.ctf import unsupported_optics
 from .core.errors import InputError
 from .core.shells import crossing_resolution
@@ -52,14 +52,13 @@ class AbInitioJob:
                  threads: int = 1, memory_gb: float = 4.0, scratch_dir=None, resume: bool = False):
         self.started = time.time()
         self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
-        if device.count(",") and device.lower().startswith("cuda"):
-            raise InputError(f"device '{device}' names several GPUs, but ab initio uses one; give cuda or cuda:N")
         self.xp = get_array_module(device)
+        self.devices = parse_device(device)[1] or (None,)
         self.table = table
         table.rotations = table.shifts_a = None
         self.warnings = check_stacks(table) + unsupported_optics(table)
         present = resume and os.path.exists(os.path.join(folder, JOB))
-        self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE), threads)
+        self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE), threads, len(self.devices))
         self.seconds = {}
         self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,
                                      memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
@@ -114,7 +113,8 @@ class AbInitioJob:
         start = time.perf_counter()
         self.contrast, self.source.invert = self.source.check_sample()
         print(self.contrast + (" Their sign is changed." if self.source.invert else ""), flush=True)
-        engine = AbInitio(self.config, self.table, self.source, xp=self.xp, threads=self.threads, lanes=self.lanes)
+        engine = AbInitio(self.config, self.table, self.source, xp=self.xp, threads=self.threads, lanes=self.lanes,
+                          devices=self.devices)
         checkpoint = self.folder.load_checkpoint() if self.folder.has_checkpoint else None
         if checkpoint is not None:
             engine.restore(_part(checkpoint, "engine_"))

@@ -214,9 +214,6 @@ class ProtCryosgdAbInitio(EngineRun, ProtInitialVolume):
             self.config()
         except InputError as error:
             errors.append(sentence_of(error))
-        if self.usesGpu() and len(self.getGpuList()) > 1:
-            errors.append(f"GPU IDs {self.gpuList} name {len(self.getGpuList())} GPUs, but one run uses one; give one "
-                          "number, and start another run with another seed on the other.")
         return errors + self._validateGpu()
 
     def _warnings(self):

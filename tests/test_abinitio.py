@@ -9,9 +9,11 @@ from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.finish import Assignment, draw_halves
 from cryosgd_plugin.engines.abinitio.grids import FULL_SUM_NSIDE, make_levels, needed_nside
 from cryosgd_plugin.engines.abinitio.memory import plan_lanes
+from cryosgd_plugin.engines.abinitio.model import SHELL_FLOOR, floored
 from cryosgd_plugin.engines.abinitio.schedule import adapt_inflation, resolution_at
 from cryosgd_plugin.engines.align import align_volume
-from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+from cryosgd_plugin.ops.slicing import half_volume_radius
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, Source, density, particles
 
 SETTINGS = dict(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0, final_resolution_a=22.0,
                 iterations=60, minibatch=(30, 60), shift_range_a=10.0)
@@ -42,6 +44,36 @@ def test_random_start_reaches_the_truth(sample):
     scale = PIXEL / ((2 * np.pi) ** 0.5 * 11.0) / NOISE
     ratio = np.vdot(alignment.apply(result.volume), truth) / np.vdot(truth, truth) / scale
     assert 0.7 < ratio < 1.3
+
+
+def test_a_grey_background_makes_no_halo():
+    """Boxes crowded with other particles, on a background that is not quite zero, as normalisation leaves it."""
+    source, table = particles(300, noise_sd=NOISE, seed=1)
+    others = particles(300, noise_sd=1e-6, seed=7)[0].stack * 1e-6 / NOISE
+    images = source.stack + np.roll(others, 15, axis=1) + np.roll(others[::-1], 15, axis=2) - 0.3
+    config = AbInitioConfig(**{**SETTINGS, "diameter_a": 110.0, "iterations": 30}, seed=2)
+    engine = AbInitio(config, table, Source(images), threads=2)
+    for _ in engine.steps():
+        pass
+    assignment = Assignment(engine, halves=draw_halves(300, None, np.random.default_rng(0)))
+    for _ in assignment.chunks():
+        pass
+    result = assignment.reconstruct()
+    for volume in (result.volume, result.half1, result.half2):
+        assert volume.min() > -0.08 * volume.max()
+
+
+def test_no_step_is_divided_by_next_to_nothing():
+    radius = 6
+    distance = half_volume_radius(radius)
+    weight = np.where(distance <= radius, 1e-6 + distance ** 2, 0).astype(np.float32)
+    weight[0, 0, 0] = 0
+    bounded = floored(weight, weight, radius)
+    assert (bounded >= weight).all()
+    outer = np.mean(weight[(np.rint(distance) == radius)])
+    assert bounded.min() >= 0.99 * SHELL_FLOOR * outer
+    # a direction with the shell's typical weight is left alone
+    np.testing.assert_array_equal(bounded[np.rint(distance) == radius], weight[np.rint(distance) == radius])
 
 
 def test_restored_state_goes_on_bit_for_bit(sample):

@@ -133,6 +133,40 @@ def test_lanes_and_threads_change_nothing_but_rounding(sample):
                                atol=1e-5 * np.abs(runs[2].sums.numerator).max())
 
 
+def test_replicas_change_nothing(sample):
+    """Levels on several devices (here: twice on the CPU) share the lanes; the sums are the same to the bit."""
+    source, table, volume = sample
+    rows = np.arange(3, 12)
+    images, levels = source.images(rows, BOX), levels_at(volume, 22.0, oversampling=2.0)
+    replica = levels_at(volume, 22.0, oversampling=2.0)
+    alone = expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, lanes=4)
+    for replicas in ([replica], [replica, replica, replica, replica]):
+        shared = expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, lanes=4,
+                        replicas=replicas)
+        np.testing.assert_array_equal(shared.sums.numerator, alone.sums.numerator)
+        np.testing.assert_array_equal(shared.sums.weight, alone.sums.weight)
+        np.testing.assert_allclose(shared.power, alone.power, rtol=1e-6)
+        assert [i.log_evidence for i in shared.images] == [i.log_evidence for i in alone.images]
+
+
+def test_noise_is_measured_within_the_mask(sample):
+    """White noise around which neighbours crowd: its spectrum comes out right, and without a mask it does not."""
+    _, table, volume = sample
+    rows = np.arange(12)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(12, BOX, BOX)).astype(np.float32)
+    axis = np.abs(np.arange(BOX) - BOX // 2)
+    images[:, np.hypot(axis[:, None], axis) > 10] += 4
+    (grid,) = make_levels(32.0, CONFIG, symmetry="C1")
+    found = {}
+    for radius in (48.0, None):
+        matched = ImageMatcher(grid.polar, box_size=BOX, pixel_size=PIXEL, window_radius_a=67.0,
+                               mask_radius_a=radius).prepare(images, table, rows, noise())
+        found[radius] = matched.power.mean(axis=0) / matched.noise_share / BOX ** 2
+    assert np.abs(found[48.0] - 1).max() < 0.25
+    assert found[None].max() > 4
+
+
 def test_log_evidence_is_a_log_sum(sample):
     source, table, volume = sample
     (level,) = levels_at(volume, 40.0)

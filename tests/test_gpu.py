@@ -150,10 +150,10 @@ def test_scores_and_sums_equal_the_cpu(xp, sample, resolution, oversampling, lev
         assert np.linalg.norm(gpu_ring - ring) < 1e-3 * np.linalg.norm(ring)
 
 
-def run(xp, sample):
+def run(xp, sample, devices=(None,)):
     """A whole run, with its pass over all particles: (map of the iterations, Reconstruction)."""
     source, table = sample
-    engine = AbInitio(CONFIG, table, source, xp=xp, threads=2)
+    engine = AbInitio(CONFIG, table, source, xp=xp, threads=2, devices=devices)
     for _ in engine.steps():
         pass
     iterated = engine.density()
@@ -191,3 +191,12 @@ def test_a_run_repeats_to_the_bit(xp, sample):
     first, second = run(xp, sample), run(xp, sample)
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1].volume, second[1].volume)
+
+
+def test_several_gpus_repeat_one_to_the_bit(xp, sample):
+    """On a machine with one GPU, two replicas share it."""
+    alone, final = run(xp, sample, devices=(0,))
+    other = 1 if xp.cuda.runtime.getDeviceCount() > 1 else 0
+    shared, final_shared = run(xp, sample, devices=(0, other))
+    np.testing.assert_array_equal(shared, alone)
+    np.testing.assert_array_equal(final_shared.volume, final.volume)

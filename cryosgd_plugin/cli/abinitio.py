@@ -62,7 +62,8 @@ def make_config(arguments, table) -> AbInitioConfig:
 def _add_run_options(parser):
     group = parser.add_argument_group("computing")
     add = group.add_argument
-    add("--device", default="cpu", help="cpu, cuda or cuda:N, the number of one GPU (default %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda (the first GPU), or cuda:0,1: the GPUs that share the work "
+                                        "(default %(default)s)")
     add("--threads", type=int, default=os.cpu_count(), metavar="N", help="CPU threads (default: all, %(default)s)")
     add("--memory", type=float, default=4.0, metavar="GB", help="memory budget, GB (default %(default)g)")
     add("--scratch", metavar="DIR", help="folder on a fast disk for a float16 copy of the downsampled particles "

@@ -1,6 +1,8 @@
 """Which array library and which device: chosen once, by name, and never silently changed."""
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from .errors import InputError
@@ -17,6 +19,15 @@ def array_module(array):
 def to_host(array):
     """The array as numpy, copied from the GPU where it lies there."""
     return array if isinstance(array, np.ndarray) else array.get()
+
+
+def here(array, xp):
+    """The array in library xp on the GPU that is current: itself, or a copy where it lies on another device."""
+    if xp is np:
+        return to_host(array)
+    if isinstance(array, np.ndarray) or array.device.id != xp.cuda.runtime.getDevice():
+        return xp.asarray(to_host(array))
+    return array
 
 
 def gpu_report():
@@ -70,3 +81,11 @@ def get_array_module(device: str):
     import cupy
     cupy.cuda.Device(ids[0]).use()
     return cupy
+
+
+def on_device(number):
+    """A context in which new arrays lie on GPU `number`, for this thread; one that changes nothing where it is None."""
+    if number is None:
+        return nullcontext()
+    import cupy
+    return cupy.cuda.Device(number)

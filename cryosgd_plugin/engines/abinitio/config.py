@@ -39,7 +39,7 @@ class AbInitioConfig(Settings):
     iterations: int = 200
     minibatch: tuple = (60, 150)
     momentum: float = 0.5
-    step_size: tuple = (0.5, 0.1)
+    step_size: tuple = (0.5, 0.3)
     significant_poses: float = 0.01
     shift_range_a: Optional[float] = None
     classes: int = 1

@@ -7,7 +7,7 @@ from typing import Iterator
 
 import numpy as np
 
-from ...core.backend import to_host
+from ...core.backend import here, on_device, to_host
 from ...core.fourier import resample_volume
 from .expectation import Level, expect
 from .grids import fourier_radius, make_levels
@@ -30,12 +30,13 @@ class AbInitio:
 
     source : `images(rows, box) -> (n, box, box) float32`, normalised white particles (io/source.py or a test's own)
     table : ParticleTable, its rows match the source's. xp : numpy or cupy. threads : images worked on at a time.
-    lanes : partial sums per minibatch; with the seed it settles the result (see `expect`).
+    lanes : partial sums per minibatch; with the seed it settles the result (see `expect`). devices : numbers of the
+    GPUs that share the lanes, the first being the current one; (None,) on the CPU or for the current GPU alone.
     """
 
-    def __init__(self, config, table, source, *, xp=np, threads: int = 1, lanes: int = 4):
+    def __init__(self, config, table, source, *, xp=np, threads: int = 1, lanes: int = 4, devices=(None,)):
         self.config, self.table, self.source = config, table, source
-        self.xp, self.threads, self.lanes = xp, threads, lanes
+        self.xp, self.threads, self.lanes, self.devices = xp, threads, lanes, tuple(devices)
         self.extent_a = config.box_size * config.pixel_size
         self.rng = np.random.default_rng(config.seed)
         self.iteration = 0
@@ -54,25 +55,38 @@ class AbInitio:
             yield self._step()
 
     def levels(self, resolution_a: float, *, symmetry: str, oversampling: float = 1.0) -> list:
-        """The pose levels at a resolution, with slices of the model as it is now."""
+        """For each device the pose levels at a resolution, with slices of the model as it is now."""
         config = self.config
         radius = fourier_radius(resolution_a, config.box_size, config.pixel_size)
         # of the shell, not of the iteration: a run that goes on from a checkpoint must build the same grids
         resolution_a = self.extent_a / radius
         key = (radius, symmetry, oversampling)
         if key != self._levels_key:
-            grids = make_levels(resolution_a, config, symmetry=symmetry, oversampling=oversampling)
-            window = config.diameter_a / 2 + config.shift_range
-            self._matchers = [ImageMatcher(grid.polar, box_size=config.box_size, pixel_size=config.pixel_size,
-                                           window_radius_a=window, mask_radius_a=config.diameter_a / 2, xp=self.xp)
-                              for grid in grids]
-            self._grids, self._levels_key = grids, key
-        half = self.model.half_volume()
-        return [Level(grid, half, matcher) for grid, matcher in zip(self._grids, self._matchers)]
+            self._grids = make_levels(resolution_a, config, symmetry=symmetry, oversampling=oversampling)
+            self._matchers = [self._make_matchers(device) for device in self.devices]
+            self._levels_key = key
+        half, teams = self.model.half_volume(), []
+        for device, matchers in zip(self.devices, self._matchers):
+            with on_device(device):
+                local = here(half, self.xp)
+                teams.append([Level(grid, local, matcher, device) for grid, matcher in zip(self._grids, matchers)])
+        return teams
 
     def load(self, rows):
         """Images of the given rows at the box that the finest level in use needs."""
-        return self.source.images(rows, self._matchers[-1].crop_box)
+        return self.source.images(rows, self._matchers[0][-1].crop_box)
+
+    def expect(self, teams, rows, temperature: float):
+        """The posterior of the given particles over the levels of `levels()`."""
+        return expect(teams[0], self.load(rows), self.table, rows, self.noise.spectrum, temperature=temperature,
+                      shift_sd_a=max(self.config.shift_range / 2, 1.0), threads=self.threads, lanes=self.lanes,
+                      replicas=teams[1:])
+
+    def gradient(self, batch, level, radius: int):
+        """(gradient, weight) half volumes: Aᴴ(Σ w C X/σ² − Σ w C²/σ² · A V), and Aᴴ Σ w C²/σ²."""
+        numerator, weight = batch.sums.rings()
+        return back_project(numerator - weight * level.bank.values, weight, level.grid, self.symmetriser.operators,
+                            radius)
 
     def state(self) -> dict:
         """Everything that the next step depends on, as arrays."""
@@ -117,12 +131,12 @@ class AbInitio:
         if self.symmetriser.is_due(self.iteration, config.iterations):
             model.volume = self.xp.asarray(self.symmetriser.impose(to_host(model.volume), model.radius))
             model.momentum = self.xp.zeros_like(model.volume)
-        levels = self.levels(resolution, symmetry=self.symmetriser.current)
+        teams = self.levels(resolution, symmetry=self.symmetriser.current)
         rows = self._next_rows(minibatch_at(self.iteration, config))
-        batch = expect(levels, self.load(rows), self.table, rows, self.noise.spectrum, temperature=self.inflation,
-                       shift_sd_a=max(config.shift_range / 2, 1.0), threads=self.threads, lanes=self.lanes)
-        change = self._update(batch, levels[-1], radius)
-        self.noise.update(batch, levels[-1].bank)
+        batch = self.expect(teams, rows, self.inflation)
+        finest = teams[0][-1]
+        change = self._update(batch, finest, radius)
+        self.noise.update(batch, finest.bank)
         share = float(np.mean([image.effective_poses / image.n_poses for image in batch.images]))
         record = dict(
             iteration=self.iteration + 1, resolution_a=self.extent_a / radius, n_images=len(rows),
@@ -134,11 +148,9 @@ class AbInitio:
         return record
 
     def _update(self, batch, level, radius) -> float:
-        """Gradient = Aᴴ(Σ w C X/σ² − Σ w C²/σ² · A V), preconditioned; then the constraints."""
+        """One preconditioned step along the gradient; then the constraints."""
         config = self.config
-        numerator, weight = batch.sums.rings()
-        residual = numerator - weight * level.bank.values
-        gradient, weights = back_project(residual, weight, level.grid, self.symmetriser.operators, radius)
+        gradient, weights = self.gradient(batch, level, radius)
         change = self.model.step(gradient, weights, len(batch.images), momentum=config.momentum,
                                  step_size=step_size_at(self.iteration, config))
         self.model.constrain(positivity=config.positivity,
@@ -159,6 +171,14 @@ class AbInitio:
             return np.arange(n)
         return np.sort(self.rng.choice(n, limit, replace=False))
 
+    def _make_matchers(self, device):
+        config = self.config
+        window = config.diameter_a / 2 + config.shift_range
+        with on_device(device):
+            return [ImageMatcher(grid.polar, box_size=config.box_size, pixel_size=config.pixel_size,
+                                 window_radius_a=window, mask_radius_a=config.diameter_a / 2, xp=self.xp)
+                    for grid in self._grids]
+
     def _border_noise(self):
         config = self.config
         sample = np.sort(self.rng.choice(self.rows, min(NOISE_SAMPLE, len(self.rows)), replace=False))
@@ -174,7 +194,7 @@ class AbInitio:
         model = Model(xp.asarray(volume), extent_a=self.extent_a, diameter_a=config.diameter_a)
         model.set_radius(radius, box)
         self.model, self._levels_key, self._grids = model, None, None
-        levels = self.levels(config.initial_resolution_a, symmetry="C1")
+        levels = self.levels(config.initial_resolution_a, symmetry="C1")[0]
         rows = self.rows[:: max(1, len(self.rows) // 100)][:100]
         prepared = levels[-1].matcher.prepare(self.load(rows), self.table, rows, self.noise.spectrum)
         sigma2 = self.noise.spectrum[1:radius + 1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...core.backend import array_module
+from ...core.backend import array_module, on_device
 from ...ops.polar import correlate, harmonics, spread
 from ...ops.posterior import exponentiate
 from .slices import SliceBank, SliceSums
@@ -49,11 +49,11 @@ class BatchResult:
 
 
 class Level:
-    """One grid with its model slices and the images' sampling on its rings."""
+    """One grid with its model slices and the images' sampling on its rings; device : the GPU that they lie on."""
 
-    def __init__(self, grid, half, matcher):
+    def __init__(self, grid, half, matcher, device=None):
         xp = array_module(half)
-        self.grid, self.matcher, self.xp = grid, matcher, xp
+        self.grid, self.matcher, self.xp, self.device = grid, matcher, xp, device
         self.bank = SliceBank(half, grid)
         self.phases = matcher.shift_phases(grid.shifts_a)
 
@@ -70,39 +70,70 @@ class Level:
 
 
 def expect(levels, images, table, rows, noise, *, temperature: float, shift_sd_a: float, threads: int = 1,
-           lanes: int = 4, accumulate: bool = True) -> BatchResult:
+           lanes: int = 4, accumulate: bool = True, replicas=()) -> BatchResult:
     """Posterior of each image over the levels' poses.
 
     levels : [Level] for the full sum, or [coarse, fine] for a search and a sum over survivors
     images : (n, b, b) float32; table, rows : their optics; noise : σ² by Fourier radius
     temperature : noise inflation ≥ 1. shift_sd_a : of the Gaussian prior on shifts, Å.
     lanes : number of partial sums, each filled by one thread in order: the result depends on it in rounding only,
-        and not on `threads`. A GPU fills them one after the other: its queue is one, and a thread of its own would
-        begin on GPU 0 whichever was chosen.
+        and not on `threads` nor on `replicas`
+    replicas : the same levels on further GPUs, each of which takes its share of the lanes. A GPU fills its lanes one
+        after the other: its queue is one.
     """
+    xp, teams = levels[0].xp, [levels, *replicas]
+    rows = np.asarray(rows)
+    lanes = max(1, min(lanes, len(rows)))
+    lane_of = np.arange(len(rows)) % lanes
+
+    def run_team(number):
+        # a new thread begins on GPU 0 whichever was chosen
+        with on_device(teams[number][0].device):
+            members = np.flatnonzero(lane_of % len(teams) == number)
+            return members, *_run_lanes(teams[number], images[members], table, rows[members], noise, lane_of[members],
+                                        temperature, shift_sd_a, threads if xp is np else 1, accumulate)
+
+    if len(teams) > 1:
+        with ThreadPoolExecutor(len(teams)) as pool:
+            done = list(pool.map(run_team, range(len(teams))))
+    else:
+        done = [run_team(0)]
+    results, power, partial = [None] * len(rows), np.empty((len(rows), levels[-1].grid.polar.radius)), {}
+    for members, sums, part, matched in done:
+        partial.update(sums)
+        power[members] = matched.power
+        for i, result in zip(members, part):
+            results[i] = result
+    total = None
+    # in the order of the lanes, whichever GPU filled them
+    for lane in range(lanes if accumulate else 0):
+        sums = partial[lane].to(xp)
+        if total is None:
+            total = sums
+        else:
+            total += sums
+    return BatchResult(total, results, power, done[0][-1].noise_share)
+
+
+def _run_lanes(levels, images, table, rows, noise, lane_of, temperature, shift_sd_a, threads, accumulate):
+    """Some lanes on one device: ({lane: SliceSums}, [ImageResult] in the images' order, finest MatchedImages)."""
     xp = levels[0].xp
     matched = [level.matcher.prepare(images, table, rows, noise) for level in levels]
     priors = [xp.asarray((-0.5 * (level.grid.shifts_a ** 2).sum(axis=1) / shift_sd_a ** 2).astype(np.float32))
               for level in levels]
-    lanes = max(1, min(lanes, len(rows)))
+    results = [None] * len(rows)
 
     def run_lane(lane):
         sums = SliceSums(levels[-1].grid, xp) if accumulate else None
-        return sums, [_one_image(levels, matched, priors, i, temperature, sums) for i in range(lane, len(rows), lanes)]
+        for i in np.flatnonzero(lane_of == lane):
+            results[i] = _one_image(levels, matched, priors, i, temperature, sums)
+        return lane, sums
 
-    if threads > 1 and xp is np:
+    used = np.unique(lane_of)
+    if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
-            done = list(pool.map(run_lane, range(lanes)))
-    else:
-        done = [run_lane(lane) for lane in range(lanes)]
-    results = [None] * len(rows)
-    for lane, (_, part) in enumerate(done):
-        results[lane::lanes] = part
-    total = done[0][0]
-    for sums, _ in done[1:]:
-        if accumulate:
-            total += sums
-    return BatchResult(total, results, matched[-1].power, matched[-1].noise_share)
+            return dict(pool.map(run_lane, used)), results, matched[-1]
+    return dict(run_lane(lane) for lane in used), results, matched[-1]
 
 
 def _one_image(levels, matched, priors, i, temperature, sums):

@@ -19,9 +19,7 @@ from ...core.fourier import fft3_centred, ifft3_centred, resample_volume
 from ...core.masks import soft_sphere
 from ...core.shells import fsc, shell_index_3d
 from ...ops.slicing import from_half_volume, half_volume_radius, hermitian
-from .expectation import expect
 from .model import Model, floored
-from .slices import back_project
 
 # images in each unit of a pass: small enough to checkpoint often, large enough to fill the slices' cost
 CHUNK = 500
@@ -67,14 +65,14 @@ class Assignment:
     def chunks(self):
         """Work through the particles; yields (done, total) after each chunk."""
         engine, config = self.engine, self.engine.config
-        levels = engine.levels(config.final_resolution_a, symmetry=engine.symmetriser.current,
-                               oversampling=self.oversampling)
+        teams = engine.levels(config.final_resolution_a, symmetry=engine.symmetriser.current,
+                              oversampling=self.oversampling)
         while self.done < len(self.rows):
             rows = self.rows[self.done:self.done + CHUNK]
             for half in (0, 1):
                 members = rows[self.halves[rows] == half + 1]
                 if len(members):
-                    self._add(levels, members, half)
+                    self._add(teams, members, half)
             self.done += len(rows)
             yield self.done, len(self.rows)
 
@@ -108,13 +106,10 @@ class Assignment:
     _saved = ("gradient", "weight", "rotations", "shifts_a", "log_evidence", "best_mass", "effective_poses", "done",
               "halves", "rows")
 
-    def _add(self, levels, rows, half):
+    def _add(self, teams, rows, half):
         engine = self.engine
-        batch = expect(levels, engine.load(rows), engine.table, rows, engine.noise.spectrum, temperature=1.0,
-                       shift_sd_a=max(engine.config.shift_range / 2, 1.0), threads=engine.threads, lanes=engine.lanes)
-        numerator, weight = batch.sums.rings()
-        gradient, weight = back_project(numerator - weight * levels[-1].bank.values, weight, levels[-1].grid,
-                                        engine.symmetriser.operators, self.radius)
+        batch = engine.expect(teams, rows, temperature=1.0)
+        gradient, weight = engine.gradient(batch, teams[0][-1], self.radius)
         self.gradient[half] += to_host(gradient)
         self.weight[half] += to_host(weight)
         for row, image in zip(rows, batch.images):

@@ -13,8 +13,10 @@ SUM_BYTES = 8 * 0.5 + 8 * 0.25
 SCORE_BYTES = 4 * 4
 
 
-def plan_lanes(config, memory_gb: float, threads: int):
+def plan_lanes(config, memory_gb: float, threads: int, devices: int = 1):
     """(lanes, working box): how many partial sums of a minibatch fit, and the box in px the images are needed at.
+
+    devices : GPUs that will share the lanes; each has something to do where there are as many lanes.
 
     Raises InputError where not even one does, with the budget that would be enough.
     """
@@ -24,7 +26,7 @@ def plan_lanes(config, memory_gb: float, threads: int):
     directions = [len(grids[0].pixels)] + [min(MAX_DIRECTIONS, len(grid.pixels)) for grid in grids[1:]]
     per_thread = max(d * grid.polar.n_angles * len(grid.shifts_a) * SCORE_BYTES for d, grid in zip(directions, grids))
     available = memory_gb * 1e9
-    lanes = int(min(MAX_LANES, (available - fixed - threads * per_thread) // per_lane))
+    lanes = int(min(max(MAX_LANES, devices), (available - fixed - threads * per_thread) // per_lane))
     if lanes < 1:
         needed = (fixed + per_lane + threads * per_thread) / 1e9
         raise InputError(f"a memory budget that leaves {memory_gb:.3g} GB for the poses is too small for "

@@ -1,9 +1,11 @@
 """The model's slices at every direction of a pose grid, and the accumulator that is their mirror image."""
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
-from ...core.backend import array_module
+from ...core.backend import array_module, here
 from ...ops.polar import from_harmonics, harmonics
 from ...ops.slicing import insert_slices, slice_volume
 
@@ -63,6 +65,12 @@ class SliceSums:
         self.numerator += other.numerator
         self.weight += other.weight
         return self
+
+    def to(self, xp):
+        """These sums on the device that is current, in the given library."""
+        moved = copy(self)
+        moved.numerator, moved.weight = (here(array, xp) for array in (self.numerator, self.weight))
+        return moved
 
     def rings(self):
         """(numerator (d, radius, n_angles / 2) complex64, weight likewise float32) on the half circle."""
