@@ -1,4 +1,5 @@
 # make demo    own environment (.demo), then a Scipion project: simulate particles, ab initio, pictures
+#              with OPTIONS="--particles FILE.star --diameter A --symmetry O" it imports your particles instead
 # make test    own environment (.venv), every test
 # make quick   lint and the fast tests, about a minute
 # make gui     open the demo's project in Scipion's window
@@ -9,7 +10,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test quick lint gui clean
 
 demo: .demo/venv/ready
-	cd .demo && venv/bin/python -m cryosgd_plugin.demo .
+	cd .demo && venv/bin/python -m cryosgd_plugin.demo . $(OPTIONS)
 
 gui: .demo/venv/ready
 	cd .demo && venv/bin/python -m cryosgd_plugin.demo . --gui

@@ -20,14 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cryosgd_plugin.core.masks import spherical_average
-from cryosgd_plugin.core.shells import crossing_resolution, fsc
-from cryosgd_plugin.engines.align import align_volume
+from cryosgd_plugin.core.shells import crossing_resolution
 from cryosgd_plugin.io.volumes import read_volume
-
-FIRST_SHELL, FINEST_A = 5, 15.0
-# up to 12 Å, where the given half-maps still agree with the model
-ALIGN_RADIUS = 16
+from cryosgd_plugin.tests.apoferritin import FIRST_SHELL, curve_to_model, least
 
 
 def main():
@@ -39,8 +34,8 @@ def main():
     parser.add_argument("--map", type=Path, nargs="+", default=[])
     parser.add_argument("-o", "--output", type=Path, help="keep the run folders here")
     arguments, options = parser.parse_known_args()
-    judge = Judge(arguments.data / "apoferritin" / "halfmaps")
-    passed = [judge.report(path.name, read_volume(path)[0]) for path in arguments.map]
+    halfmaps = arguments.data / "apoferritin" / "halfmaps"
+    passed = [report(path.name, read_volume(path)[0], halfmaps) for path in arguments.map]
     folder = arguments.output or Path(tempfile.mkdtemp())
     for seed in range(0 if arguments.map else arguments.seeds):
         start, before = time.perf_counter(), os.times()
@@ -52,34 +47,22 @@ def main():
         seconds, after = time.perf_counter() - start, os.times()
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
         volume = read_volume(folder / f"seed{seed}" / "volume.mrc")[0]
-        passed.append(judge.report(f"seed {seed}, {seconds:.0f} s, {cpu:.0f} CPU-s", volume))
+        passed.append(report(f"seed {seed}, {seconds:.0f} s, {cpu:.0f} CPU-s", volume, halfmaps))
     print(f"{sum(passed)} of {len(passed)} pass")
     return 0 if all(passed) else 1
 
 
-class Judge:
-    """Compares maps with the model's density in the folder of half-maps."""
-
-    def __init__(self, folder):
-        self.model, self.pixel = read_volume(folder / "model_7a4m_2.5A.mrc")
-        self.mask = read_volume(folder / "mask.mrc")[0]
-        self.model_rest = self.model - spherical_average(self.model)
-
-    def report(self, name, volume) -> bool:
-        """Print the curve of one map; True where it passes."""
-        alignment = align_volume(volume, self.model, radius=ALIGN_RADIUS)
-        aligned = alignment.apply(volume)
-        curve = fsc(aligned - spherical_average(aligned), self.model_rest, mask=self.mask)
-        box = len(volume)
-        asked = curve[FIRST_SHELL:int(box * self.pixel / FINEST_A) + 1]
-        # shells before the first one asked for are left out of the crossing: of near-spherical density nothing is left
-        tail = np.concatenate([np.ones(FIRST_SHELL), curve[FIRST_SHELL:]])
-        found = crossing_resolution(tail, 0.5, box, self.pixel)
-        print(f"{name}: FSC 0.5 at {found:.1f} Å, least of shells {FIRST_SHELL} to {FIRST_SHELL + len(asked) - 1} "
-              f"{asked.min():.2f}, {'mirrored' if alignment.mirrored else 'same hand'}: "
-              f"{'passes' if asked.min() >= 0.5 else 'fails'}")
-        print("   shells 3 to 24:", " ".join(f"{value:.2f}" for value in curve[3:25]), flush=True)
-        return bool(asked.min() >= 0.5)
+def report(name, volume, folder) -> bool:
+    """Print the curve of one map; True where it passes."""
+    curve, alignment, pixel = curve_to_model(volume, folder)
+    lowest = least(curve, len(volume), pixel)
+    # shells before the first one asked for are left out of the crossing: of near-spherical density nothing is left
+    tail = np.concatenate([np.ones(FIRST_SHELL), curve[FIRST_SHELL:]])
+    found = crossing_resolution(tail, 0.5, len(volume), pixel)
+    print(f"{name}: FSC 0.5 at {found:.1f} Å, least to 15 Å {lowest:.2f}, "
+          f"{'mirrored' if alignment.mirrored else 'same hand'}: {'passes' if lowest >= 0.5 else 'fails'}")
+    print("   shells 3 to 24:", " ".join(f"{value:.2f}" for value in curve[3:25]), flush=True)
+    return bool(lowest >= 0.5)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""`make demo`, or `python -m cryosgd_plugin.demo FOLDER`: a Scipion project from nothing to a map, with pictures."""
+"""`make demo`, or `python -m cryosgd_plugin.demo FOLDER`: a Scipion project from nothing to a map, with pictures.
+
+With --particles the project imports your STAR file, without its poses, instead of simulating particles.
+"""
 from __future__ import annotations
 
 import argparse
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from .standalone import prepare_scipion
 
-PROJECT = "CryoSGD_demo"
+PROJECT, OWN_PROJECT = "CryoSGD_demo", "CryoSGD_particles"
 PARTICLES, BOX, PIXEL_SIZE, SNR = 1000, 64, 4.0, 0.1
 # a run of minutes on two cores; the form's own defaults take longer and reach further
 QUICK = {"particleDiameter": 150.0, "finalResolution": 14.0, "iterations": 200, "minibatchStart": 60,
@@ -19,12 +22,23 @@ QUICK = {"particleDiameter": 150.0, "finalResolution": 14.0, "iterations": 200, 
 
 
 def main(argv=None) -> int:
-    """Make the project and run simulate → ab initio in it; or, with --gui, open it. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cryosgd_plugin.demo", description=__doc__)
+    """Make the project and run simulate (or import) → ab initio in it; or, with --gui, open it. Returns the exit code.
+    """
+    parser = argparse.ArgumentParser(prog="python -m cryosgd_plugin.demo", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", default="cryosgd_demo", help="where all of it goes (default %(default)s)")
     parser.add_argument("--gui", action="store_true", help="open the project of an earlier demo in Scipion's window")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(default: all cores, %(default)s)")
+    own = parser.add_argument_group("your own particles")
+    own.add_argument("--particles", type=Path, metavar="STAR", help="RELION STAR file to import")
+    own.add_argument("--diameter", type=float, metavar="A", help="particle diameter, Å")
+    own.add_argument("--symmetry", default="C1", metavar="GROUP", help="point group (default %(default)s)")
+    own.add_argument("--final-resolution", type=float, default=12.0, metavar="A", help="Å (default %(default)g)")
     arguments = parser.parse_args(argv)
+    if arguments.particles and not arguments.diameter:
+        parser.error("--particles needs --diameter, the particle's in Å")
+    name = OWN_PROJECT if arguments.particles else PROJECT
+    star = arguments.particles and arguments.particles.resolve()
     folder = Path(arguments.folder).resolve()
     prepare_scipion(folder / "scipion")
     from pyworkflow.project import Manager
@@ -33,13 +47,21 @@ def main(argv=None) -> int:
         return _open_gui(manager)
     os.environ["MPLBACKEND"] = "Agg"  # pictures go to files; no display is needed
     started = time.monotonic()
-    if manager.hasProject(PROJECT):
-        print(f"Replacing the project {PROJECT} of an earlier demo")
-        manager.deleteProject(PROJECT)
-    project = manager.createProject(PROJECT)
+    if manager.hasProject(name):
+        if arguments.particles:
+            parser.error(f"{folder} holds a project {name} already; give another folder")
+        print(f"Replacing the project {name} of an earlier demo")
+        manager.deleteProject(name)
+    project = manager.createProject(name)
     os.chdir(project.path)
-    simulation, reconstruction = _run_protocols(project, arguments.threads)
-    pictures = _pictures(folder / "pictures", simulation, reconstruction)
+    if star:
+        settings = {"particleDiameter": arguments.diameter, "symmetry": arguments.symmetry,
+                    "finalResolution": arguments.final_resolution}
+        reconstruction = _run_own(project, arguments.threads, str(star), settings)
+        pictures = sorted(Path(project.path, reconstruction._getExtraPath("run")).glob("pictures/*.png"))
+    else:
+        simulation, reconstruction = _run_protocols(project, arguments.threads)
+        pictures = _pictures(folder / "pictures", simulation, reconstruction)
     print(f"\nFinished in {(time.monotonic() - started) / 60:.1f} minutes.")
     print(f"Project:  {project.path}")
     print("Pictures: " + "\n          ".join(map(str, pictures)))
@@ -50,15 +72,29 @@ def main(argv=None) -> int:
 def _run_protocols(project, threads):
     import pyworkflow
     pyworkflow.Config.getDomain().getProtocols()  # tells the classes which plugin they belong to
-    from .protocols import ProtCryosgdAbInitio, ProtCryosgdSimulate
+    from .protocols import ProtCryosgdSimulate
     simulation = project.newProtocol(ProtCryosgdSimulate, nParticles=PARTICLES, boxSize=BOX, pixelSize=PIXEL_SIZE,
                                      snr=SNR)
     _launch(project, simulation, "simulate particles")
-    reconstruction = project.newProtocol(ProtCryosgdAbInitio, numberOfThreads=threads, **QUICK)
-    reconstruction.inputParticles.set(simulation)
+    return simulation, _run_ab_initio(project, simulation, threads, QUICK)
+
+
+def _run_own(project, threads, star, settings):
+    import pyworkflow
+    pyworkflow.Config.getDomain().getProtocols()
+    from .protocols import ProtCryosgdImportParticles
+    imported = project.newProtocol(ProtCryosgdImportParticles, starFile=star, readPoses=False)
+    _launch(project, imported, "import particles")
+    return _run_ab_initio(project, imported, threads, settings)
+
+
+def _run_ab_initio(project, particles, threads, settings):
+    from .protocols import ProtCryosgdAbInitio
+    reconstruction = project.newProtocol(ProtCryosgdAbInitio, numberOfThreads=threads, **settings)
+    reconstruction.inputParticles.set(particles)
     reconstruction.inputParticles.setExtended("outputParticles")
     _launch(project, reconstruction, "ab initio")
-    return simulation, reconstruction
+    return reconstruction
 
 
 def _launch(project, protocol, label):
@@ -128,10 +164,13 @@ def _pictures(folder, simulation, reconstruction):
 
 
 def _open_gui(manager):
-    if not manager.hasProject(PROJECT):
+    """Open the project that was made last in this folder."""
+    made = [name for name in (PROJECT, OWN_PROJECT) if manager.hasProject(name)]
+    if not made:
         sys.exit("There is no demo project yet: run the demo without --gui first.")
+    newest = max(made, key=lambda name: os.path.getmtime(manager.getProjectPath(name)))
     # -O: otherwise pyworkflow starts windows through Scipion's own launcher, which isn't needed here
-    return subprocess.call([sys.executable, "-O", "-m", "pyworkflow.apps.pw_project", PROJECT])
+    return subprocess.call([sys.executable, "-O", "-m", "pyworkflow.apps.pw_project", newest])
 
 
 if __name__ == "__main__":

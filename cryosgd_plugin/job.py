@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import time
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -43,7 +44,7 @@ SOURCE_SHARE = 0.25
 class AbInitioJob:
     """One run of the ab initio engine in a run folder; a context manager, which holds the folder's lock.
 
-    folder : run folder. table : ParticleTable; its poses are dropped. source_file : noted in job.json.
+    folder : run folder. table : ParticleTable; its poses are not read. source_file : noted in job.json.
     resume : go on from the folder's checkpoint where there is one, else start.
     Raises InputError for whatever is wrong with the input, before computing.
     """
@@ -54,8 +55,7 @@ class AbInitioJob:
         self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
         self.xp = get_array_module(device)
         self.devices = parse_device(device)[1] or (None,)
-        self.table = table
-        table.rotations = table.shifts_a = None
+        self.table = table = replace(table, rotations=None, shifts_a=None, extra=dict(table.extra))
         self.warnings = check_stacks(table) + unsupported_optics(table)
         present = resume and os.path.exists(os.path.join(folder, JOB))
         self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE), threads, len(self.devices))

@@ -67,8 +67,9 @@ class ProtCryosgdAbInitio(EngineRun, ProtInitialVolume):
                            "are not read. Large images cost nothing: they are downsampled to the resolution in use.")
         form.addParam("particleDiameter", params.FloatParam, default=None, important=True,
                       label="Particle diameter (Å)",
-                      help="The longest extent of the particle; measure it on a class average and give some room. "
-                           "Outside this sphere the map is solvent.")
+                      help="The longest extent of the particle, measured on a class average, and about a tenth more. "
+                           "Outside this sphere the map is solvent, and images are masked to its circle with a soft "
+                           "edge: in crowded micrographs more room lets neighbours in.")
         form.addParam("symmetry", params.StringParam, default="C1", label="Symmetry",
                       help="Point group, in RELION's orientation: C1, C4, D2, T, O, I1 … It is imposed after the "
                            "first part of the run. When in doubt C1: the map will show the symmetry.")

@@ -33,6 +33,7 @@ from cryosgd_plugin.io.star import read_particles
 from cryosgd_plugin.io.volumes import read_volume
 from cryosgd_plugin.plugin import Plugin
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdImportParticles, ProtCryosgdSimulate
+from cryosgd_plugin.tests.apoferritin import curve_to_model, least
 
 DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TIMEOUT_S = 300
@@ -182,6 +183,21 @@ class TestAbInitio(Project):
         self.assertTrue(any("Punjani" in line for line in protocol.citations()))
         log = Path(protocol.getStdoutLog()).read_bytes()
         self.assertIn(b"\r", log, "progress lines that the log window merges")
+
+    def test_apoferritin_from_a_random_start(self):
+        """The main job: real particles, imported and reconstructed in a project without their poses."""
+        star = DATA / "apoferritin" / "particles_72.star"
+        if not star.exists():
+            self.skipTest(f"the apoferritin set is not at {star}; set CRYOSGD_TEST_DATA to the folder of test data")
+        imported = self.finished(ProtCryosgdImportParticles, starFile=str(star), readPoses=False)
+        protocol = self.newProtocol(ProtCryosgdAbInitio, particleDiameter=140.0, symmetry="O", iterations=120,
+                                    numberOfThreads=2)
+        protocol.inputParticles.set(imported)
+        protocol.inputParticles.setExtended("outputParticles")
+        self.launchProtocol(protocol)
+        volume = read_volume(protocol.outputVolume.getFileName())[0]
+        curve, _, pixel = curve_to_model(volume, DATA / "apoferritin" / "halfmaps")
+        self.assertGreaterEqual(least(curve, len(volume), pixel), 0.5, np.round(curve[:20], 2))
 
     def test_chain_with_other_settings_uses_each_in_the_engine(self):
         """Every field of the form reaches the engine: the run's own record says the same as the form."""

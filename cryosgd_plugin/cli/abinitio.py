@@ -83,7 +83,8 @@ def _add_config_options(parser):
         group.add_argument(name, dest=field, help=f"{words} (default {shown})", **kwargs)
 
     add("--symmetry", "symmetry", "point group in RELION's orientation: C1, C4, D2, T, O, I1 …", metavar="GROUP")
-    add("--diameter", "diameter_a", "particle diameter, Å", "80 %% of the box", type=float, metavar="A")
+    add("--diameter", "diameter_a", "particle diameter, Å; images are masked to it with a soft edge",
+        "80 %% of the box", type=float, metavar="A")
     add("--initial-resolution", "initial_resolution_a", "resolution at the start, Å", metavar="A")
     add("--final-resolution", "final_resolution_a", "resolution at the end, Å", "12, or Nyquist where that is coarser",
         metavar="A")

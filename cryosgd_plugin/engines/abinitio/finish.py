@@ -19,7 +19,7 @@ from ...core.fourier import fft3_centred, ifft3_centred, resample_volume
 from ...core.masks import soft_sphere
 from ...core.shells import fsc, shell_index_3d
 from ...ops.slicing import from_half_volume, half_volume_radius, hermitian
-from .model import Model, floored
+from .model import floored
 
 # images in each unit of a pass: small enough to checkpoint often, large enough to fill the slices' cost
 CHUNK = 500
@@ -30,7 +30,7 @@ class Reconstruction:
     """What a pass gives.
 
     volume, half1, half2 : (box,)*3 float32 at the particles' box and units; the halves are windowed, not weighted by
-        the FSC nor made non-negative
+        the FSC; none is made non-negative, which costs a finished map of many images more detail than noise
     fsc : (box // 2 + 1,) between the halves within the particle's sphere; radius : last shell in use
     """
 
@@ -86,11 +86,8 @@ class Assignment:
         curve = np.zeros(full // 2 + 1)
         measured = fsc(halves[0], halves[1], mask=mask)
         curve[:min(self.radius + 1, len(measured))] = measured[:self.radius + 1]
-        weighted = _weigh(self._stepped(self.gradient.sum(axis=0), self.weight.sum(axis=0)), curve, self.radius)
-        final = Model(weighted, extent_a=engine.extent_a, diameter_a=config.diameter_a)
-        final.constrain(positivity=config.positivity, centring=False)
-        return Reconstruction(resample_volume(final.volume, full).astype(np.float32),
-                              *(resample_volume(half * mask, full).astype(np.float32) for half in halves),
+        volume = _weigh(self._stepped(self.gradient.sum(axis=0), self.weight.sum(axis=0)), curve, self.radius)
+        return Reconstruction(*(resample_volume(v * mask, full).astype(np.float32) for v in (volume, *halves)),
                               curve, self.radius)
 
     def state(self) -> dict:
