@@ -1,5 +1,5 @@
 # make demo    own environment (.demo), then a Scipion project: simulate particles, ab initio, pictures
-#              with OPTIONS="--particles FILE.star --diameter A --symmetry O" it imports your particles instead
+#              with OPTIONS="--particles /path/to/FILE.star --diameter A --symmetry O" it imports your particles instead
 # make test    own environment (.venv), every test
 # make quick   lint and the fast tests, about a minute
 # make gui     open the demo's project in Scipion's window

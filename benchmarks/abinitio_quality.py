@@ -31,7 +31,8 @@ ALLOWED = 1.3
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
     parser.add_argument("set", type=Path)
     parser.add_argument("--diameter", type=float, required=True)
     parser.add_argument("--seeds", type=int, default=5)

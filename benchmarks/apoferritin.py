@@ -1,6 +1,6 @@
 """Ab initio maps of real apoferritin (EMPIAR-10146) against the atomic model, seed by seed.
 
-    python benchmarks/apoferritin.py [--data DIR] [--seeds 3] [--threads 2] [options of cryosgd abinitio]
+    python benchmarks/apoferritin.py [--data DIR] [--seeds 3] [--threads 2] [-- options of cryosgd abinitio]
     python benchmarks/apoferritin.py --map MAP.mrc ...      only judge maps that exist
 
 DIR (default: CRYOSGD_TEST_DATA) holds apoferritin/ with particles_72.star and halfmaps/. Each seed is a process of
@@ -26,7 +26,8 @@ from cryosgd_plugin.tests.apoferritin import FIRST_SHELL, curve_to_model, least
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
     parser.add_argument("--data", type=Path, default=os.environ.get("CRYOSGD_TEST_DATA", "../shared/data"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -36,13 +37,13 @@ def main():
     arguments, options = parser.parse_known_args()
     halfmaps = arguments.data / "apoferritin" / "halfmaps"
     passed = [report(path.name, read_volume(path)[0], halfmaps) for path in arguments.map]
-    folder = arguments.output or Path(tempfile.mkdtemp())
+    folder = arguments.output or (None if arguments.map else Path(tempfile.mkdtemp()))
     for seed in range(0 if arguments.map else arguments.seeds):
         start, before = time.perf_counter(), os.times()
         subprocess.run([sys.executable, "-m", "cryosgd_plugin.cli", "abinitio",
                         arguments.data / "apoferritin" / "particles_72.star", "-o", folder / f"seed{seed}",
                         "--symmetry", "O", "--diameter", str(arguments.diameter), "--seed", str(seed), "--threads",
-                        str(arguments.threads), *options],
+                        str(arguments.threads), *[o for o in options if o != "--"]],
                        check=True, stdout=subprocess.DEVNULL)
         seconds, after = time.perf_counter() - start, os.times()
         cpu = after.children_user + after.children_system - before.children_user - before.children_system

@@ -35,12 +35,15 @@ def main(argv=None) -> int:
     own.add_argument("--symmetry", default="C1", metavar="GROUP", help="point group (default %(default)s)")
     own.add_argument("--final-resolution", type=float, default=12.0, metavar="A", help="Å (default %(default)g)")
     arguments = parser.parse_args(argv)
-    if arguments.particles and not arguments.diameter:
-        parser.error("--particles needs --diameter, the particle's in Å")
-    name = OWN_PROJECT if arguments.particles else PROJECT
     star = arguments.particles and arguments.particles.resolve()
+    if star and not star.is_file():
+        parser.error(f"{star} is no file; give the STAR file's full path")
+    if star and not arguments.diameter:
+        parser.error("--particles needs --diameter, the particle's in Å")
+    name = OWN_PROJECT if star else PROJECT
     folder = Path(arguments.folder).resolve()
     prepare_scipion(folder / "scipion")
+    import pyworkflow
     from pyworkflow.project import Manager
     manager = Manager()
     if arguments.gui:
@@ -48,10 +51,11 @@ def main(argv=None) -> int:
     os.environ["MPLBACKEND"] = "Agg"  # pictures go to files; no display is needed
     started = time.monotonic()
     if manager.hasProject(name):
-        if arguments.particles:
-            parser.error(f"{folder} holds a project {name} already; give another folder")
+        if star:
+            parser.error(f"{manager.getProjectPath(name)} exists; rename or delete it first")
         print(f"Replacing the project {name} of an earlier demo")
         manager.deleteProject(name)
+    pyworkflow.Config.getDomain().getProtocols()  # tells the classes which plugin they belong to
     project = manager.createProject(name)
     os.chdir(project.path)
     if star:
@@ -70,8 +74,6 @@ def main(argv=None) -> int:
 
 
 def _run_protocols(project, threads):
-    import pyworkflow
-    pyworkflow.Config.getDomain().getProtocols()  # tells the classes which plugin they belong to
     from .protocols import ProtCryosgdSimulate
     simulation = project.newProtocol(ProtCryosgdSimulate, nParticles=PARTICLES, boxSize=BOX, pixelSize=PIXEL_SIZE,
                                      snr=SNR)
@@ -80,8 +82,6 @@ def _run_protocols(project, threads):
 
 
 def _run_own(project, threads, star, settings):
-    import pyworkflow
-    pyworkflow.Config.getDomain().getProtocols()
     from .protocols import ProtCryosgdImportParticles
     imported = project.newProtocol(ProtCryosgdImportParticles, starFile=star, readPoses=False)
     _launch(project, imported, "import particles")

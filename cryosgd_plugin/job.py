@@ -59,6 +59,9 @@ class AbInitioJob:
         self.warnings = check_stacks(table) + unsupported_optics(table)
         present = resume and os.path.exists(os.path.join(folder, JOB))
         self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE), threads, len(self.devices))
+        if self.lanes < len(self.devices):
+            self.warnings.append(f"The memory budget leaves work for {self.lanes} of {len(self.devices)} GPUs; raise "
+                                 "--memory.")
         self.seconds = {}
         self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,
                                      memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
@@ -221,9 +224,10 @@ class AbInitioJob:
 
     def _refuse_other_job(self, job):
         known = self.folder.read_job()
-        for name in ("program", "table", "parameters"):
+        for name in ("program", "version", "table", "parameters"):
             if known.get(name) != _json_like(job[name]):
-                hint = {"table": "the particles differ", "parameters": _difference(known.get(name), job[name])
+                hint = {"table": "the particles differ", "version": f"it was begun by version {known.get('version')}",
+                        "parameters": _difference(known.get(name), job[name])
                         }.get(name, f"it is a run of {known.get(name)}")
                 raise InputError(f"{self.folder.folder} holds a run that can't be continued: {hint}; give the same "
                                  "input, or another folder")

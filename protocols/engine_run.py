@@ -23,8 +23,8 @@ class EngineRun:
                             "asked for and can't be used is an error, never a slow run in its place.")
         form.addHidden(GPU_LIST, params.StringParam, default="0",
                        label="GPU IDs",
-                       help="Numbers of the GPUs as nvidia-smi lists them, for example 0. A queue numbers those "
-                            "that it lends from 0.")
+                       help="Numbers of the GPUs as nvidia-smi lists them, for example 0, or 0,1 to share the work. "
+                            "A queue numbers those that it lends from 0.")
 
     def _defineResourceParams(self, form):
         """Memory and scratch, in a section of their own."""

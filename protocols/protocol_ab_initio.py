@@ -91,7 +91,7 @@ class ProtCryosgdAbInitio(EngineRun, ProtInitialVolume):
         _add_pair(form, "minibatch", params.IntParam, "Particles per batch", AbInitioConfig.minibatch,
                   help="At the start and at the end. More for very noisy images.")
         _add_pair(form, "stepSize", params.FloatParam, "Step size", AbInitioConfig.step_size,
-                  help="At the start and at the end; 1 replaces the map by the batch's own reconstruction.")
+                  help="At the start and at the end, as a share of the whole preconditioned step.")
         form.addParam("momentum", params.FloatParam, default=AbInitioConfig.momentum, expertLevel=LEVEL_ADVANCED,
                       label="Momentum", help="Share of the former step that is taken again, from 0 to below 1.")
         form.addParam("significantPoses", params.FloatParam, default=AbInitioConfig.significant_poses,

@@ -21,7 +21,7 @@ def to_host(array):
     return array if isinstance(array, np.ndarray) else array.get()
 
 
-def here(array, xp):
+def to_current_device(array, xp):
     """The array in library xp on the GPU that is current: itself, or a copy where it lies on another device."""
     if xp is np:
         return to_host(array)
@@ -62,6 +62,8 @@ def parse_device(device: str):
         ids = None
     if kind != "cuda" or ids is None:
         raise InputError(f"device '{device}' is not understood; give cpu, cuda, cuda:0 or cuda:0,1")
+    if len(set(ids)) < len(ids):
+        raise InputError(f"device '{device}' names a GPU twice; name each once")
     usable, reason = gpu_report()
     if not usable:
         raise InputError(f"device '{device}' was asked for, but no GPU can be used: {reason}; or run with --device cpu")

@@ -16,12 +16,12 @@ class AbInitioConfig(Settings):
     """Settings of the ab initio engine (paper 0 eq. 1-7; paper 1 §3).
 
     pixel_size : Å/px of the particles; box_size : px. Both come from the data and have no default.
-    diameter_a : particle diameter in Å, outside which the map is solvent.
+    diameter_a : particle diameter in Å, outside which the map is solvent; images are masked to it, softly.
     symmetry : point group in RELION's names (C1, C4, D2, T, O, I1 …), imposed after `symmetry_start` of the run.
     initial_resolution_a, final_resolution_a : Å; the resolution in use marches from the first to the second.
     iterations : minibatch steps in all. minibatch : images a step at the start and at the end.
     momentum : μ of paper 0 eq. 7. step_size : η at the start and at the end, in units of the full
-        diagonally preconditioned step (1 replaces the map by the minibatch's own reconstruction).
+        diagonally preconditioned step.
     significant_poses : share of poses (effective sample size / poses) that the noise inflation aims at in the
         beginning; the inflation is annealed to 1.
     shift_range_a : Å, largest shift searched from the box centre; None takes 6 % of the diameter, at least 10 Å.

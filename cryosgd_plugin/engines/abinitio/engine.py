@@ -7,11 +7,11 @@ from typing import Iterator
 
 import numpy as np
 
-from ...core.backend import here, on_device, to_host
+from ...core.backend import on_device, to_current_device, to_host
 from ...core.fourier import resample_volume
 from .expectation import Level, expect
 from .grids import fourier_radius, make_levels
-from .matched import ImageMatcher
+from .matched import MASK_EDGE, ImageMatcher
 from .model import Model
 from .noise import NoiseModel
 from .schedule import adapt_inflation, minibatch_at, resolution_at, step_size_at, target_share_at
@@ -26,7 +26,7 @@ BOX_MARGIN = 6
 
 
 class AbInitio:
-    """One run: `steps()` yields a record after each minibatch; `finish.assign` then poses every particle.
+    """One run: `steps()` yields a record after each minibatch; `finish.Assignment` then poses every particle.
 
     source : `images(rows, box) -> (n, box, box) float32`, normalised white particles (io/source.py or a test's own)
     table : ParticleTable, its rows match the source's. xp : numpy or cupy. threads : images worked on at a time.
@@ -54,21 +54,21 @@ class AbInitio:
         while self.iteration < self.config.iterations:
             yield self._step()
 
-    def levels(self, resolution_a: float, *, symmetry: str, oversampling: float = 1.0) -> list:
+    def levels(self, resolution_a: float, *, symmetry: str) -> list[list[Level]]:
         """For each device the pose levels at a resolution, with slices of the model as it is now."""
         config = self.config
         radius = fourier_radius(resolution_a, config.box_size, config.pixel_size)
         # of the shell, not of the iteration: a run that goes on from a checkpoint must build the same grids
         resolution_a = self.extent_a / radius
-        key = (radius, symmetry, oversampling)
+        key = (radius, symmetry)
         if key != self._levels_key:
-            self._grids = make_levels(resolution_a, config, symmetry=symmetry, oversampling=oversampling)
+            self._grids = make_levels(resolution_a, config, symmetry=symmetry)
             self._matchers = [self._make_matchers(device) for device in self.devices]
             self._levels_key = key
         half, teams = self.model.half_volume(), []
         for device, matchers in zip(self.devices, self._matchers):
             with on_device(device):
-                local = here(half, self.xp)
+                local = to_current_device(half, self.xp)
                 teams.append([Level(grid, local, matcher, device) for grid, matcher in zip(self._grids, matchers)])
         return teams
 
@@ -174,9 +174,11 @@ class AbInitio:
     def _make_matchers(self, device):
         config = self.config
         window = config.diameter_a / 2 + config.shift_range
+        # an off-centre particle lies within the mask's soft edge, or the mask is wider
+        mask = config.diameter_a / 2 + max(0.0, config.shift_range - MASK_EDGE * config.diameter_a)
         with on_device(device):
             return [ImageMatcher(grid.polar, box_size=config.box_size, pixel_size=config.pixel_size,
-                                 window_radius_a=window, mask_radius_a=config.diameter_a / 2, xp=self.xp)
+                                 window_radius_a=window, mask_radius_a=mask, xp=self.xp)
                     for grid in self._grids]
 
     def _border_noise(self):

@@ -77,7 +77,7 @@ def expect(levels, images, table, rows, noise, *, temperature: float, shift_sd_a
     images : (n, b, b) float32; table, rows : their optics; noise : σ² by Fourier radius
     temperature : noise inflation ≥ 1. shift_sd_a : of the Gaussian prior on shifts, Å.
     lanes : number of partial sums, each filled by one thread in order: the result depends on it in rounding only,
-        and not on `threads` nor on `replicas`
+        (so it does on `replicas`), and not on `threads`
     replicas : the same levels on further GPUs, each of which takes its share of the lanes. A GPU fills its lanes one
         after the other: its queue is one.
     """
@@ -85,6 +85,7 @@ def expect(levels, images, table, rows, noise, *, temperature: float, shift_sd_a
     rows = np.asarray(rows)
     lanes = max(1, min(lanes, len(rows)))
     lane_of = np.arange(len(rows)) % lanes
+    teams = teams[:lanes]  # a GPU without a lane has nothing to do
 
     def run_team(number):
         # a new thread begins on GPU 0 whichever was chosen

@@ -3,10 +3,10 @@
 The minibatch map averages only the last few thousand images. A full pass gives each particle its posterior at the
 final resolution and collects two independent halves of the gradient; each half takes one whole preconditioned step
 from the minibatch map, which in shells that the images determine is their least-squares map. The lowest shells, which
-the CTF hides, stay near the minibatch map: solved for alone they drown a map in a halo (a slight grey level around
-crowded particles, divided by a CTF of 0.1). The FSC of the halves weighs the final map. Both were aligned to one map,
-so this FSC says how well the images determine the map at these poses, not more: it is no gold-standard resolution, and
-is never named so.
+the CTF hides, stay near the minibatch map, which the halves share there: solved for alone they drown a map in a halo
+(a slight grey level around crowded particles, divided by a CTF of 0.1). The FSC of the halves weighs the final map.
+Both were aligned to one map, so this FSC says how well the images determine the map at these poses, not more: it is no
+gold-standard resolution, and is never named so.
 """
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Assignment:
     Per particle, in table order: rotations (n, 3, 3), shifts_a (n, 2), log_evidence (n,), best_mass (n,).
     """
 
-    def __init__(self, engine, *, rows=None, halves=None, oversampling: float = 1.0):
-        self.engine, self.oversampling = engine, oversampling
+    def __init__(self, engine, *, rows=None, halves=None):
+        self.engine = engine
         config = engine.config
         self.rows = np.arange(len(engine.table)) if rows is None else rows
         self.halves = halves
@@ -65,8 +65,7 @@ class Assignment:
     def chunks(self):
         """Work through the particles; yields (done, total) after each chunk."""
         engine, config = self.engine, self.engine.config
-        teams = engine.levels(config.final_resolution_a, symmetry=engine.symmetriser.current,
-                              oversampling=self.oversampling)
+        teams = engine.levels(config.final_resolution_a, symmetry=engine.symmetriser.current)
         while self.done < len(self.rows):
             rows = self.rows[self.done:self.done + CHUNK]
             for half in (0, 1):
@@ -80,7 +79,8 @@ class Assignment:
         """The map of all particles passed so far, weighted by the FSC of its halves."""
         engine, config = self.engine, self.engine.config
         box, full = engine.model.box_size, config.box_size
-        halves = [self._stepped(g, w) for g, w in zip(self.gradient, self.weight)]
+        whole = np.ones(self.radius + 1)
+        halves = [_weigh(self._stepped(g, w), whole, self.radius) for g, w in zip(self.gradient, self.weight)]
         pixel = engine.extent_a / box
         mask = soft_sphere(box, min(config.diameter_a / 2 / pixel, box / 2 - 2), 2)
         curve = np.zeros(full // 2 + 1)
@@ -117,7 +117,7 @@ class Assignment:
     def _stepped(self, gradient, weight):
         """The minibatch map after one whole step along the given sums."""
         weight = hermitian(weight.copy())
-        change = hermitian(gradient.copy()) / floored(weight, weight, self.radius)
+        change = hermitian(gradient.copy()) / floored(weight, weight, self.radius, outer=False)
         return to_host(self.engine.model.volume) + from_half_volume(change, self.engine.model.box_size)
 
 

@@ -9,8 +9,8 @@ from ...core.poses import euler_to_matrix, healpix_directions, shift_grid
 from ...core.symmetry import asymmetric_unit
 from ...ops.polar import PolarGrid
 
-# directions are so far apart that the particle's edge moves by 0.8 of the resolution from one to the next; so no view
-# is further from the grid than 0.4
+# directions are so far apart that the particle's edge moves by 0.8 of the resolution from one to the next, at most: a
+# view is 0.3 of the resolution from the grid on average, and up to 0.6
 ANGULAR_STEP = 1.6
 # a level that only looks for survivors may be coarser than the one that is summed
 SHIFT_STEP, SEARCH_SHIFT_STEP = 0.3, 0.35
@@ -63,7 +63,7 @@ def fourier_radius(resolution_a: float, box_size: int, pixel_size: float) -> int
 
 
 def needed_nside(resolution_a: float, diameter_a: float) -> int:
-    """HEALPix nside whose spacing moves the particle's edge by ANGULAR_STEP / 2 of the resolution."""
+    """HEALPix nside whose spacing moves the particle's edge by at most ANGULAR_STEP / 2 of the resolution."""
     nside = 1
     # a hair of room: the resolution may have been computed from this very spacing
     while np.sqrt(np.pi / 3) / nside > 1.0001 * ANGULAR_STEP * resolution_a / diameter_a:

@@ -11,8 +11,9 @@ from ...ops.slicing import from_half_volume, half_volume_radius, hermitian, to_h
 
 # share of a shell's mean weight that a voxel is never taken to lie below: unseen directions move slowly, not wildly
 WEIGHT_FLOOR = 0.2
-# share of the largest shell's mean weight that no shell's is taken to lie below: shells that the CTF hides, the lowest
-# above all, would else take steps that the constraints undo each time (the map of a crowded particle then collapses)
+# share of the largest shell's mean weight that no shell's is taken to lie below: the lowest shells, which the CTF
+# hides, would else take steps that the constraints undo each time (the map of a crowded particle then collapses), and
+# the outermost, where slices are sparse, would follow each minibatch's noise
 SHELL_FLOOR = 0.3
 # images that the running mean of the preconditioner remembers
 WEIGHT_MEMORY = 2000.0
@@ -97,7 +98,7 @@ class Model:
         share = xp.asarray((n_images / np.maximum(self.weight_images, n_images)).astype(np.float32))
         self.weight = self.weight + share[shell] * (weight / n_images - self.weight)
         # a minibatch that favours few directions outweighs the mean there: its own weight bounds its step
-        return floored(xp.maximum(self.weight, weight / n_images), self.weight, self.radius)
+        return floored(xp.maximum(self.weight, weight / n_images), self.weight, self.radius, outer=True)
 
     def _centre(self):
         xp = self.xp
@@ -114,11 +115,11 @@ class Model:
         self.momentum = ifft3_centred(fft3_centred(self.momentum) * phases, self.box_size)
 
 
-def floored(weight, typical, radius: int):
+def floored(weight, typical, radius: int, *, outer: bool):
     """Weights of a half volume that no voxel's step may be divided by less than.
 
     Raised to WEIGHT_FLOOR of the shell's mean of `typical` (a half volume of weights, or `weight` itself), and to
-    SHELL_FLOOR of the largest of these means.
+    SHELL_FLOOR of the largest of these means. outer : also beyond the shell of the largest mean.
     """
     xp = array_module(weight)
     shell = _shells(radius)
@@ -127,7 +128,10 @@ def floored(weight, typical, radius: int):
     mean /= np.maximum(np.bincount(shell.ravel(), minlength=radius + 2), 1)
     # beyond the resolution in use only rims are filled: the last full shell's floor holds there
     mean[radius + 1] = mean[radius]
-    floor = np.maximum(WEIGHT_FLOOR * mean, SHELL_FLOOR * mean.max()).astype(np.float32)
+    best = len(mean) if outer else int(np.argmax(mean))
+    floor = WEIGHT_FLOOR * mean
+    floor[:best] = np.maximum(floor[:best], SHELL_FLOOR * mean.max())
+    floor = floor.astype(np.float32)
     return xp.maximum(weight, xp.asarray(np.maximum(floor, 1e-30))[xp.asarray(shell)])
 
 

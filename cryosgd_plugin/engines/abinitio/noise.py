@@ -23,7 +23,10 @@ class NoiseModel:
         return cls(border_noise_spectrum(images, radius_px))
 
     def update(self, batch, bank) -> None:
-        """Blend in the residual power of a minibatch: mean |X − C Y|² under each image's posterior, within the mask."""
+        """Blend in the residual power of a minibatch: mean |X − C Y|² under each image's posterior.
+
+        X is masked, C Y is not: signal that the CTF spreads beyond the mask counts as noise.
+        """
         residual = residual_power(batch, bank, self.spectrum) / batch.noise_share
         rings = slice(1, len(residual) + 1)
         n = len(batch.images)

@@ -5,7 +5,7 @@ from copy import copy
 
 import numpy as np
 
-from ...core.backend import array_module, here
+from ...core.backend import array_module, to_current_device
 from ...ops.polar import from_harmonics, harmonics
 from ...ops.slicing import insert_slices, slice_volume
 
@@ -69,7 +69,7 @@ class SliceSums:
     def to(self, xp):
         """These sums on the device that is current, in the given library."""
         moved = copy(self)
-        moved.numerator, moved.weight = (here(array, xp) for array in (self.numerator, self.weight))
+        moved.numerator, moved.weight = (to_current_device(array, xp) for array in (self.numerator, self.weight))
         return moved
 
     def rings(self):
