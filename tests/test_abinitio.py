@@ -30,13 +30,13 @@ def sample():
 
 def test_random_start_reaches_the_truth(sample):
     source, table = sample
-    engine = AbInitio(AbInitioConfig(**SETTINGS, seed=2), table, source, threads=2)
+    engine = AbInitio(AbInitioConfig(**SETTINGS, seed=2, held_out=0), table, source, threads=2)
     records = list(engine.steps())
     assert [r["iteration"] for r in records] == list(range(1, 61))
     assert records[0]["resolution_a"] > records[-1]["resolution_a"]
     assignment = Assignment(engine, halves=draw_halves(400, None, np.random.default_rng(0)))
     assert [done for done, _ in assignment.chunks()] == [400]
-    result = assignment.reconstruct()
+    (result,) = assignment.reconstruct()
     truth = density()
     alignment = align_volume(result.volume, truth, radius=8)
     curve = fsc(alignment.apply(result.volume), truth)
@@ -57,7 +57,7 @@ def test_halves_hold_nothing_beyond_the_resolution_in_use(sample):
     assignment = Assignment(engine, halves=draw_halves(400, None, np.random.default_rng(0)))
     for _ in assignment.chunks():
         pass
-    result = assignment.reconstruct()
+    (result,) = assignment.reconstruct()
     # two shells of room: the particle's sphere is cut out after the shells
     beyond = shell_index_3d(BOX) > result.radius + 2
 
@@ -65,7 +65,7 @@ def test_halves_hold_nothing_beyond_the_resolution_in_use(sample):
         power = np.abs(fft3_centred(volume)) ** 2
         return power[beyond].sum() / power.sum()
 
-    assert share(engine.density()) > 2e-3
+    assert share(engine.densities()[0]) > 2e-3
     for volume in (result.volume, result.half1, result.half2):
         assert share(volume) < 1e-3
 
@@ -87,18 +87,23 @@ def test_no_step_is_divided_by_next_to_nothing():
     assert (floored(falling, falling, radius, outer=True)[usual] > falling[usual]).all()
 
 
-def test_restored_state_goes_on_bit_for_bit(sample):
+@pytest.mark.parametrize("change", [
+    dict(), dict(classes=2), dict(optimiser="sagd", sagd_minibatch=60), dict(optimiser="olbfgs"),
+    dict(optimiser="hessian-free"), dict(optimiser="tonga"), dict(prior="exponential"), dict(march="need"),
+    dict(symmetry="C2", symmetry_start=0.3)], ids=str)
+def test_restored_state_goes_on_bit_for_bit(sample, change):
     source, table = sample
-    config = AbInitioConfig(**{**SETTINGS, "iterations": 16})
+    config = AbInitioConfig(**{**SETTINGS, "iterations": 16, "minibatch": (30, 40), "early_stop": False, **change})
     straight = AbInitio(config, table, source)
-    for record, _ in zip(straight.steps(), range(16)):
-        if record["iteration"] == 7:
-            state = {name: np.asarray(value) for name, value in straight.state().items()}
+    for record in straight.steps():
+        if record["iteration"] == 9:
+            state = {name: np.array(value) for name, value in straight.state().items()}
     resumed = AbInitio(config, table, source)
     resumed.restore(state)
-    assert [r["iteration"] for r in resumed.steps()] == list(range(8, 17))
-    np.testing.assert_array_equal(resumed.model.volume, straight.model.volume)
+    assert [r["iteration"] for r in resumed.steps()] == list(range(10, straight.iteration + 1))
+    np.testing.assert_array_equal(resumed.model.volumes, straight.model.volumes)
     np.testing.assert_array_equal(resumed.noise.spectrum, straight.noise.spectrum)
+    np.testing.assert_array_equal(resumed.memory.average, straight.memory.average)
 
 
 def test_restored_pass_goes_on_bit_for_bit(sample, monkeypatch):
@@ -123,7 +128,7 @@ def test_restored_pass_goes_on_bit_for_bit(sample, monkeypatch):
             assert assignment.done == 150
         for _ in assignment.chunks():
             pass
-        results.append(assignment.reconstruct())
+        results += assignment.reconstruct()
     np.testing.assert_array_equal(results[0].volume, results[1].volume)
     np.testing.assert_array_equal(results[0].half1, results[1].half1)
 
@@ -135,7 +140,7 @@ def test_seeds_differ_and_repeat(sample):
         engine = AbInitio(AbInitioConfig(**{**SETTINGS, "iterations": 10}, seed=seed), table, source)
         for _ in engine.steps():
             pass
-        maps.append(engine.density())
+        maps.append(engine.densities()[0])
     np.testing.assert_array_equal(maps[0], maps[1])
     assert np.corrcoef(maps[0].ravel(), maps[2].ravel())[0, 1] < 0.999
 
@@ -143,14 +148,17 @@ def test_seeds_differ_and_repeat(sample):
 def test_max_particles_restricts_the_rows(sample):
     source, table = sample
     engine = AbInitio(AbInitioConfig(**SETTINGS, max_particles=50), table, source)
-    assert len(engine.rows) == 50
+    assert len(engine.assigned_rows) == 50 and len(engine.held_out.rows) == 0
+    engine = AbInitio(AbInitioConfig(**SETTINGS, max_particles=50, march="need"), table, source)
+    assert len(engine.assigned_rows) == 50 and len(engine.held_out.rows) == 5
+    assert set(engine.rows) == set(engine.assigned_rows) - set(engine.held_out.rows)
     for _, _ in zip(engine.steps(), range(3)):
         assert set(engine.queue) <= set(engine.rows)
 
 
 def test_schedule():
     config = AbInitioConfig(**SETTINGS)
-    resolutions = [resolution_at(i, config) for i in range(config.iterations)]
+    resolutions = [resolution_at(i / (config.iterations - 1), config) for i in range(config.iterations)]
     assert resolutions[0] == pytest.approx(60) and resolutions[-1] == pytest.approx(22)
     assert all(a >= b for a, b in zip(resolutions, resolutions[1:]))
     assert adapt_inflation(5.0, share=1e-6, target=1e-2) > 5.0
@@ -165,7 +173,14 @@ def test_schedule():
     (dict(diameter_a=500.0), "measure it"),
     (dict(pixel_size=0.0), "not positive"),
     (dict(iterations=3), "at least 10"),
-    (dict(classes=2), "one structure"),
+    (dict(classes=0), "1 to 50"),
+    (dict(class_similarity=1.0), "similarity"),
+    (dict(optimiser="adam"), "choose of sgd"),
+    (dict(quadrature="lebedev"), "choose of healpix"),
+    (dict(prior="gauss"), "choose of uniform"),
+    (dict(prior="car", prior_strength=0.0), "not positive"),
+    (dict(march="need", held_out=0), "held out"),
+    (dict(oversampling=0.0), "oversampling"),
     (dict(momentum=1.0), "momentum"),
     (dict(start="cube"), "choose of"),
     (dict(max_particles=0), "max particles"),

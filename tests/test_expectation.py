@@ -7,7 +7,7 @@ from cryosgd_plugin.core.ctf import ctf_for
 from cryosgd_plugin.core.fourier import fft2_centred, frequencies_2d, shift_phases
 from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
-from cryosgd_plugin.engines.abinitio.expectation import Level, expect
+from cryosgd_plugin.engines.abinitio.expectation import Level, Selection, expect
 from cryosgd_plugin.engines.abinitio.grids import fourier_radius, make_levels
 from cryosgd_plugin.engines.abinitio.matched import ImageMatcher
 from cryosgd_plugin.engines.abinitio.slices import back_project
@@ -22,7 +22,7 @@ CONFIG = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=110.0, initia
 def levels_at(volume, resolution, symmetry="C1", oversampling=1.0):
     grids = make_levels(resolution, CONFIG, symmetry=symmetry, oversampling=oversampling)
     half = to_half_volume(volume, fourier_radius(resolution, BOX, PIXEL))
-    return [Level(grid, half, ImageMatcher(grid.polar, box_size=BOX, pixel_size=PIXEL, window_radius_a=67.0))
+    return [Level(grid, [half], ImageMatcher(grid.polar, box_size=BOX, pixel_size=PIXEL, window_radius_a=67.0))
             for grid in grids]
 
 
@@ -52,9 +52,9 @@ def test_scores_equal_the_cartesian_likelihood(sample):
     half = to_half_volume(volume, radius + 1)
     rng = np.random.default_rng(0)
     for i in range(4):
-        scores = level.scores(level.image_harmonics(matched.filtered[i]), harmonics(matched.ctf_power[i]).T.copy(),
-                              np.zeros(len(grid.shifts_a), np.float32))
-        picks = [(rng.integers(grid.polar.n_angles), rng.integers(len(grid.pixels)), rng.integers(len(grid.shifts_a)))
+        scores = level.scores(level.bank(), level.image_harmonics(matched.filtered[i]),
+                              harmonics(matched.ctf_power[i]).T.copy(), Selection()) - grid.log_shift_weights
+        picks = [(rng.integers(grid.polar.n_angles), rng.integers(grid.n_directions), rng.integers(len(grid.shifts_a)))
                  for _ in range(40)] + [np.unravel_index(scores.argmax(), scores.shape)]
         rotations = np.stack([grid.rotation(d, k) for k, d, s in picks])
         slices = slice_volume(half, rotations, points[inside].astype(np.float32))
@@ -80,15 +80,15 @@ def test_gradient_against_finite_differences(sample):
 
     def evidence(v):
         batch = expect(levels_at(v.astype(np.float32), 40.0), images, table, rows, noise(), temperature=1.0,
-                       shift_sd_a=6.0, accumulate=False)
+                       accumulate=False)
         return sum(i.log_evidence for i in batch.images)
 
     (level,) = levels_at(volume, 40.0)
-    batch = expect([level], images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0)
+    batch = expect([level], images, table, rows, noise(), temperature=1.0)
     assert np.median([i.effective_poses for i in batch.images]) > 50
-    numerator, weight = batch.sums.rings()
+    numerator, weight = batch.rings()
     gradient = adjoint_half_volume(
-        back_project(numerator - weight * level.bank.values, weight, level.grid, np.eye(3)[None], radius)[0], BOX)
+        back_project(numerator - weight * batch.values, weight, level.grid, np.eye(3)[None], radius)[0][0], BOX)
     # rings are given on half circles and stand for both halves
     gradient = 2 * gradient
     for _ in range(4):
@@ -102,7 +102,7 @@ def test_true_poses_are_found(sample):
     source, table, volume = sample
     rows = np.arange(12)
     batch = expect(levels_at(volume, 20.0, oversampling=2.0), source.images(rows, BOX), table, rows, noise(),
-                   temperature=1.0, shift_sd_a=6.0, accumulate=False)
+                   temperature=1.0, accumulate=False)
     found = np.stack([i.rotation for i in batch.images])
     shifts = np.stack([i.shift_a for i in batch.images])
     assert np.median(angular_distance_deg(found, table.rotations[rows])) < 8
@@ -116,8 +116,8 @@ def test_survivors_hold_the_mass(sample):
     levels = levels_at(volume, 20.0, oversampling=3.0)
     assert len(levels) == 2
     images = source.images(rows, BOX)
-    searched = expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, accumulate=False)
-    full = expect(levels[1:], images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, accumulate=False)
+    searched = expect(levels, images, table, rows, noise(), temperature=1.0, accumulate=False)
+    full = expect(levels[1:], images, table, rows, noise(), temperature=1.0, accumulate=False)
     lost = [f.log_evidence - s.log_evidence for f, s in zip(full.images, searched.images)]
     assert min(lost) > -1e-3 and np.median(lost) < 0.1
 
@@ -126,7 +126,7 @@ def test_lanes_and_threads_change_nothing_but_rounding(sample):
     source, table, volume = sample
     rows = np.arange(12)
     images, levels = source.images(rows, BOX), levels_at(volume, 32.0)
-    runs = [expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, threads=t, lanes=lanes)
+    runs = [expect(levels, images, table, rows, noise(), temperature=1.0, threads=t, lanes=lanes)
             for t, lanes in ((1, 3), (2, 3), (1, 1))]
     np.testing.assert_array_equal(runs[0].sums.numerator, runs[1].sums.numerator)
     np.testing.assert_allclose(runs[0].sums.numerator, runs[2].sums.numerator,
@@ -139,9 +139,9 @@ def test_replicas_change_nothing(sample):
     rows = np.arange(3, 12)
     images, levels = source.images(rows, BOX), levels_at(volume, 22.0, oversampling=2.0)
     replica = levels_at(volume, 22.0, oversampling=2.0)
-    alone = expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, lanes=4)
+    alone = expect(levels, images, table, rows, noise(), temperature=1.0, lanes=4)
     for replicas in ([replica], [replica, replica, replica, replica]):
-        shared = expect(levels, images, table, rows, noise(), temperature=1.0, shift_sd_a=6.0, lanes=4,
+        shared = expect(levels, images, table, rows, noise(), temperature=1.0, lanes=4,
                         replicas=replicas)
         for name in ("numerator", "weight"):
             expected = getattr(alone.sums, name)
@@ -173,8 +173,9 @@ def test_log_evidence_is_a_log_sum(sample):
     source, table, volume = sample
     (level,) = levels_at(volume, 40.0)
     matched = level.matcher.prepare(source.images(np.arange(1), BOX), table, np.arange(1), noise())
-    prior = (-0.5 * (level.grid.shifts_a ** 2).sum(1) / 36).astype(np.float32)
-    scores = level.scores(level.image_harmonics(matched.filtered[0]), harmonics(matched.ctf_power[0]).T.copy(), prior)
+    scores = level.scores(level.bank(), level.image_harmonics(matched.filtered[0]),
+                          harmonics(matched.ctf_power[0]).T.copy(), Selection())
     batch = expect([level], source.images(np.arange(1), BOX), table, np.arange(1), noise(), temperature=1.0,
-                   shift_sd_a=6.0, accumulate=False)
-    assert batch.images[0].log_evidence == pytest.approx(logsumexp(scores.astype(float)), abs=1e-3)
+                       accumulate=False)
+    assert batch.images[0].log_evidence == pytest.approx(
+        logsumexp(scores.astype(float)) - np.log(level.grid.n_directions * level.grid.polar.n_angles), abs=1e-3)

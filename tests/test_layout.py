@@ -26,7 +26,7 @@ SEES = {
     "engines": {"core", "ops", "engines"},
     "io": {"core", "io"},
     "validation": {"core", "ops", "io", "validation"},
-    "job": {"core", "engines", "io"},
+    "job": {"core", "engines", "io", "job"},
     "cli": {"core", "ops", "engines", "io", "validation", "job", "cli"},
     "convert": {"core", "io", "constants", "convert"},
     "wizards": {"core", "convert", "protocols"},

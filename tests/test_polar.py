@@ -39,9 +39,47 @@ def test_adjoint(grid):
     slices = hermitian_rings(grid, rng, 4)
     posterior = rng.random((grid.n_angles, 4, 3)).astype(np.float32)
     left = np.vdot(posterior, polar.correlate(images, polar.harmonics(slices).transpose(2, 0, 1), grid.n_angles))
-    spread = polar.from_harmonics(polar.spread(posterior, images).transpose(1, 2, 0), grid.n_angles)
+    spectrum = polar.posterior_harmonics(posterior, grid.n_angles)
+    spread = polar.from_harmonics(polar.spread(spectrum, images).transpose(1, 2, 0), grid.n_angles)
     right = 2 * np.vdot(spread, slices).real
     assert left == pytest.approx(right, rel=1e-5)
+
+
+def test_chosen_angles_are_rows_of_the_full_circle(grid):
+    """Some angles, each direction's circle turned: the same scores, power term included, and the same adjoint."""
+    rng = np.random.default_rng(3)
+    n = grid.n_angles
+    images = polar.harmonics(hermitian_rings(grid, rng, 3)).transpose(2, 1, 0)
+    slices = polar.harmonics(hermitian_rings(grid, rng, 4)).transpose(2, 0, 1)
+    power = polar.harmonics(rng.random((4, 1, n // 2)).astype(np.float32))[:, 0].T
+    offset = rng.random((4, 3)).astype(np.float32)
+    angles, turns = np.array([0, 5, 17, n - 1, n // 2]), np.array([0, 3, -7, n + 2])
+    full = polar.correlate(images, slices, n, power=power, offset=offset)
+    some = polar.correlate(images, slices, n, power=power, offset=offset, angles=angles, turns=turns)
+    for d, turn in enumerate(turns):
+        np.testing.assert_allclose(some[:, d], full[(angles + turn) % n, d], rtol=1e-4, atol=1e-3)
+    weights = rng.random((5, 4, 3)).astype(np.float32)
+    placed = np.zeros((n, 4, 3), np.float32)
+    for d, turn in enumerate(turns):
+        placed[(angles + turn) % n, d] = weights[:, d]
+    np.testing.assert_allclose(polar.posterior_harmonics(weights, n, angles=angles, turns=turns),
+                               polar.posterior_harmonics(placed, n), atol=1e-4)
+
+
+def test_adjoint_of_the_power_term(grid):
+    rng = np.random.default_rng(4)
+    n = grid.n_angles
+    squares = polar.harmonics(rng.random((5, grid.radius, n // 2)).astype(np.float32)).transpose(2, 0, 1)
+    ctf = rng.random((grid.radius, n // 2)).astype(np.float32)
+    posterior = rng.random((n, 5, 2)).astype(np.float32)
+    image = np.zeros((n // 2 + 1, grid.radius, 2), np.complex64)
+    harmonic = polar.harmonics(ctf).T.copy()
+    power = (squares @ np.conj(harmonic)[:, :, None])[:, :, 0]
+    scores = polar.correlate(image, np.zeros((n // 2 + 1, 5, grid.radius), np.complex64), n, power=power)
+    gathered = polar.spread_power(polar.posterior_harmonics(posterior, n), harmonic)
+    rings = np.fft.irfft(gathered.transpose(1, 2, 0), n=n // 2)
+    values = np.fft.irfft(squares.transpose(1, 2, 0), n=n // 2)
+    assert np.vdot(posterior, scores) == pytest.approx(-2 * np.vdot(rings, values) / 2, rel=1e-4)
 
 
 def test_in_plane_angle_is_psi(grid):

@@ -1,6 +1,7 @@
 """Poses: what a rotation does to a density, Euler angles at the poles, and the evenness of the grids."""
 import numpy as np
 import pytest
+from scipy.special import eval_legendre
 
 from cryosgd_plugin.core import poses
 from cryosgd_plugin.core.errors import InputError
@@ -113,6 +114,28 @@ def test_saff_kuijlaars_directions_cover_the_sphere_evenly(n):
         poses.saff_kuijlaars_directions(1)
 
 
+def test_saff_kuijlaars_directions_by_the_formula():
+    """Saff and Kuijlaars (1997) eq. 8: h_k = −1 + 2(k − 1)/(N − 1), φ_k = φ_{k−1} + 3.6 / √(N (1 − h_k²))."""
+    n, phi = 60, 0.0
+    directions = poses.saff_kuijlaars_directions(n)
+    for k in range(1, n + 1):
+        h = -1 + 2 * (k - 1) / (n - 1)
+        phi = 0.0 if k in (1, n) else (phi + 3.6 / np.sqrt(n * (1 - h ** 2))) % (2 * np.pi)
+        r, t = np.radians(directions[k - 1])
+        assert np.cos(t) == pytest.approx(h) and np.exp(1j * r) == pytest.approx(np.exp(1j * phi))
+
+
+@pytest.mark.parametrize("radius", [4, 8])
+def test_saff_kuijlaars_directions_average_spherical_harmonics(radius):
+    """To 1.5 / n up to twice the degree of the Fourier radius that the count is for: random ones reach 1 / √n."""
+    n = int((3.6 * radius) ** 2)
+    vectors = poses.directions_to_vectors(poses.saff_kuijlaars_directions(n))
+    cosines = vectors @ vectors.T
+    for degree in range(1, 2 * radius + 1):
+        # the addition theorem: Σ_m |mean Y_lm|² · 4π / (2l + 1)
+        assert eval_legendre(degree, cosines).mean() < (1.5 / n) ** 2
+
+
 def test_in_plane_angles():
     assert poses.in_plane_angles(8) == pytest.approx(np.arange(8) * 45.0)
 
@@ -128,3 +151,56 @@ def test_shift_grid_is_a_disc_with_zero_first():
     assert len(poses.shift_grid(0.3, 0.1)) == 29  # 0.3 / 0.1 is below 3 in binary
     with pytest.raises(InputError, match="positive step"):
         poses.shift_grid(5.0, 0.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_gauss_hermite_shifts_have_the_moments_of_a_gaussian(n):
+    sd = 3.0
+    nodes, weights = poses.gauss_hermite_shifts(n, sd)
+    assert nodes.shape == (n * n, 2) and weights.sum() == pytest.approx(1) and weights.min() > 0
+    assert np.all(np.diff(np.hypot(*nodes.T)) > -1e-9)
+    for i in range(2 * n):
+        for j in range(2 * n):
+            # E x^i is 0, or (i − 1)!! sd^i
+            expected = np.prod([0.0 if p % 2 else np.prod(np.arange(p - 1, 0, -2.0)) * sd ** p for p in (i, j)])
+            assert weights @ (nodes[:, 0] ** i * nodes[:, 1] ** j) == pytest.approx(expected, rel=1e-9,
+                                                                                  abs=1e-9 * sd ** (i + j) * 4.0 ** n)
+    # one degree more is no longer exact
+    assert abs(weights @ nodes[:, 0] ** (2 * n) / (np.prod(np.arange(2 * n - 1, 0, -2.0)) * sd ** (2 * n)) - 1) > 1e-6
+
+
+def test_gauss_hermite_shifts_of_many_nodes_and_bad_input():
+    nodes, weights = poses.gauss_hermite_shifts(160, 2.0)
+    assert np.isfinite(nodes).all() and weights @ nodes[:, 0] ** 2 == pytest.approx(4, rel=1e-6)
+    with pytest.raises(InputError, match="positive width"):
+        poses.gauss_hermite_shifts(4, 0.0)
+    with pytest.raises(InputError, match="at least 1"):
+        poses.gauss_hermite_shifts(0, 1.0)
+
+
+def test_parallel_transport_finds_the_nearest_in_plane_angle():
+    rng = np.random.default_rng(5)
+    reference = poses.random_rotations(1, rng)[0]
+    directions = poses.saff_kuijlaars_directions(80)
+    frames = poses.euler_to_matrix(directions[:, 0], directions[:, 1], 0.0)
+    psi = poses.parallel_transport_psi(frames, reference)
+    assert psi.shape == (80,) and np.abs(psi).max() <= 180
+
+    def away(angles):
+        turned = poses.euler_to_matrix(directions[:, 0], directions[:, 1], angles)
+        return np.linalg.norm(turned - reference, axis=(1, 2))
+
+    everywhere = np.stack([away(angle) for angle in np.arange(0, 360, 1.5)])
+    assert np.all(away(psi) <= everywhere.min(axis=0) + 1e-9)
+    # the nearest of the whole circle turns about an axis in the plane: as far as the view itself, and no farther
+    nearest = poses.angular_distance_deg(poses.in_plane_rotation(psi) @ frames, reference)
+    views = np.degrees(np.arccos(np.clip(poses.view_directions(frames) @ poses.view_directions(reference), -1, 1)))
+    assert nearest == pytest.approx(views, abs=1e-5)
+
+
+def test_parallel_transport_to_the_reference_itself():
+    angles = np.array([20.0, 65.0, -130.0])
+    reference = poses.euler_to_matrix(*angles)[0]
+    frame = poses.euler_to_matrix(angles[0], angles[1], 0.0)
+    assert poses.parallel_transport_psi(frame, reference) == pytest.approx([-130.0])
+    assert poses.parallel_transport_psi(frame.astype(np.float32), reference) == pytest.approx([-130.0], abs=1e-4)

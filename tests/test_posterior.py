@@ -17,6 +17,8 @@ def test_numba_equals_numpy(temperature):
     assert first.effective_poses == pytest.approx(second.effective_poses, rel=1e-4)
     np.testing.assert_allclose(first.direction_mass, second.direction_mass, atol=1e-6)
     np.testing.assert_allclose(first.shift_mass, second.shift_mass, atol=1e-6)
+    np.testing.assert_allclose(first.angle_mass, second.angle_mass, atol=1e-6)
+    np.testing.assert_allclose(plain.sum(axis=(1, 2)) / second.total, second.angle_mass, atol=1e-6)
 
 
 def test_softmax_of_huge_scores():

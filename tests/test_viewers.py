@@ -18,7 +18,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER, MessageView
 
 from cryosgd_plugin.convert import transforms_from_poses
 from cryosgd_plugin.core.errors import InputError
-from cryosgd_plugin.core.poses import euler_to_matrix, view_directions
+from cryosgd_plugin.core.poses import euler_to_matrix, healpix_directions, view_directions
 from cryosgd_plugin.core.symmetry import point_group
 from cryosgd_plugin.io.fsc_star import write_fsc
 from cryosgd_plugin.io.runfolder import RunFolder
@@ -27,8 +27,8 @@ from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio
 from cryosgd_plugin.viewers.direction_map import count_directions, draw_view_directions
 from cryosgd_plugin.viewers.figure_view import FigureView, TableView, summary_rows
-from cryosgd_plugin.viewers.plots import crossing_frequency, describe_crossing, draw_fsc, draw_history
-from cryosgd_plugin.viewers.viewer_abinitio import LAST, SELECTION, WITH_CHIMERAX, CryosgdAbInitioViewer
+from cryosgd_plugin.viewers.plots import crossing_frequency, describe_crossing, draw_fsc
+from cryosgd_plugin.viewers.viewer_abinitio import ALL_CLASSES, LAST, SELECTION, WITH_CHIMERAX, CryosgdAbInitioViewer
 from cryosgd_plugin.viewers.viewer_directions import CryosgdDirectionsViewer, directions_of
 from cryosgd_plugin.viewers.viewer_fsc import CryosgdFscViewer, curves_of
 from cryosgd_plugin.viewers.viewer_volume import CryosgdVolumeViewer, VolumeView, chimerax_is_installed, volumes_of
@@ -52,11 +52,11 @@ def project():
     os.chdir(here)
 
 
-def history(n=60):
+def history(n=60, classes=1):
     return [dict(iteration=i + 1, resolution_a=40 - 0.4 * i, n_images=100 + i, step_size=0.5 * 0.98 ** i,
                  significant_share=0.01 * 0.9 ** i, noise_inflation=max(1.0, 30 * 0.9 ** i),
-                 log_likelihood=-8 + 0.05 * i,
-                 change=0.3 * 0.97 ** i, seconds=0.5, symmetry="C1" if i < 20 else "O") for i in range(n)]
+                 log_likelihood=-8 + 0.05 * i, class_shares=[1 / classes] * classes,
+                 seconds=0.5, symmetry="C1" if i < 20 else "O") for i in range(n)]
 
 
 def texts(figure):
@@ -101,35 +101,6 @@ def test_fsc_readout_interpolates():
 def test_no_fsc_yet(figure):
     with pytest.raises(InputError, match="no FSC curve yet"):
         draw_fsc(figure, [])
-
-
-# ---- convergence
-def test_history_shows_every_quantity(figure):
-    records = history()
-    draw_history(figure, records)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["resolution in use (Å)", "log-likelihood per image", "relative change of the map",
-                      "effective share of the poses (%)", "noise inflation (1 = none)",
-                      "step size η and images per step"]
-    resolution = figure.axes[0]
-    np.testing.assert_allclose(1 / np.asarray(resolution.lines[0].get_ydata()), [r["resolution_a"] for r in records])
-    figure.canvas.draw()
-    assert "40" in [label.get_text() for label in resolution.get_yticklabels()]
-    assert any("O imposed" in text.get_text() for text in resolution.texts)
-    assert "60 iterations in 30 s" in texts(figure)
-    change = figure.axes[2].lines[0].get_ydata()
-    np.testing.assert_allclose(change, [r["change"] for r in records])
-
-
-def test_history_of_one_iteration_and_with_gaps(figure):
-    record = history(1)[0]
-    draw_history(figure, [record])
-    figure.canvas.draw()
-    # JSON has no NaN: the run folder writes null
-    draw_history(figure, [record, {**record, "iteration": 2, "change": None, "log_likelihood": None}])
-    figure.canvas.draw()
-    with pytest.raises(InputError, match="no history yet"):
-        draw_history(figure, [])
 
 
 # ---- view directions
@@ -233,6 +204,30 @@ def test_set_of_volumes_and_classes(project):
     assert not np.array_equal(listed[0][1]().voxels, listed[1][1]().voxels)
 
 
+def test_classes_open_with_their_maps_and_sizes(project):
+    particles = aligned_set(project, np.arange(5.0), np.full(5, 40.0))
+    classes = emobj.SetOfClasses3D(filename=os.path.join(project.getTmpPath(), "classes.sqlite"))
+    classes.setImages(particles)
+    for number, members in ((1, (1, 2, 3)), (2, (4, 5))):
+        item = emobj.Class3D()
+        item.setObjId(number)
+        representative = emobj.Volume(location=volume_file(f"class{number}.mrc", project, number))
+        representative.setSamplingRate(4.0)
+        item.setRepresentative(representative)
+        classes.append(item)
+        for member in members:
+            item.append(particles[member])
+        item.write()
+        classes.update(item)
+    classes.write()
+    listed = volumes_of(classes)
+    assert [label for label, _ in listed] == ["class 1 (3 particles)", "class 2 (2 particles)"]
+    expected = np.random.default_rng(2).normal(size=(12, 12, 12)).astype(np.float32)
+    np.testing.assert_array_equal(listed[1][1]().voxels, expected)
+    view, = CryosgdVolumeViewer(project=project)._visualize(classes)
+    assert isinstance(view, VolumeView)
+
+
 def test_volume_viewer_opens_or_says_why_not(project):
     viewer = CryosgdVolumeViewer(project=project)
     view, = viewer._visualize(emobj.Volume(location=volume_file("seen.mrc", project)))
@@ -309,7 +304,8 @@ def views(viewer, name):
     return viewer._getVisualizeDict()[name](name)
 
 
-BUTTONS = ("showVolume", "showHalves", "showFsc", "showDirections", "showHistory", "showSummary")
+BUTTONS = ("showVolume", "showHalves", "showFsc", "showDirections", "showClasses", "showProgress", "showHistory",
+           "showImportance", "showSummary")
 
 
 def test_every_button_has_its_view(run_viewer):
@@ -330,7 +326,9 @@ def test_while_the_run_goes_on(run_viewer):
     with RunFolder(path, needed_bytes=0) as folder:
         folder.write_job({"seed": 5, "symmetry": "D2"})
         for name, words in (("showVolume", "no volume yet"), ("showHalves", "no half-maps yet"),
-                            ("showFsc", "no FSC yet"), ("showDirections", "final pose yet")):
+                            ("showFsc", "no FSC yet"), ("showDirections", "final pose yet"),
+                            ("showClasses", "no volume yet"), ("showProgress", "no volume yet"),
+                            ("showHistory", "no history yet"), ("showImportance", "no importance distribution yet")):
             message, = views(viewer, name)
             assert isinstance(message, MessageView) and words in message.getMessage()
         for number, record in enumerate(history(30), start=1):
@@ -345,12 +343,18 @@ def test_while_the_run_goes_on(run_viewer):
         drawn = Figure()
         convergence.draw(drawn)
         assert "30 iterations" in drawn._suptitle.get_text()
+        progress, = views(viewer, "showProgress")
+        progress.draw(drawn)
+        assert progress.refreshable and [axes.get_title().split("\n")[0] for axes in drawn.axes] == [
+            "iteration 10", "iteration 20", "iteration 30"]
         settings, = views(viewer, "showSummary")
         assert isinstance(settings, TableView)
         assert ("state", "the run is going on, 30 iterations are done") in settings.rows
         # the view looks at the disk anew
         write_volume(folder.progress_path(40), np.zeros((8, 8, 8)), 4.0)
         assert view.list_volumes()[-1][0] == "iteration 40"
+        progress.draw(drawn)
+        assert drawn.axes[-1].get_title() == "iteration 40"
 
 
 def test_selected_iterations(run_viewer):
@@ -394,6 +398,100 @@ def test_after_the_run(run_viewer):
     summary, = views(viewer, "showSummary")
     assert ("outcome", "all well") in summary.rows and ("peak memory (GB)", "1.235") in summary.rows
     assert ("seconds", None) in summary.rows and ("minibatch", "100, 300") in summary.rows
+
+
+def of_classes(viewer, path, classes=3):
+    """Let the viewer's run be one of several classes, begun."""
+    folder = RunFolder(path, needed_bytes=0)
+    folder.write_job({"parameters": {"classes": classes}})
+    for number, record in enumerate(history(20, classes), start=1):
+        folder.append_history(record)
+        for k in range(classes if number % 10 == 0 else 0):
+            write_volume(folder.progress_path(number, k, classes), np.full((8, 8, 8), 100 * k + number), 4.0)
+    folder.write_importance(healpix_directions(8), np.full((classes, 768), 1 / classes / 768))
+    viewer.setProtocol(viewer.protocol)      # as when the results are asked for now
+    return folder
+
+
+def test_the_form_offers_classes_only_where_there_are_several(run_viewer):
+    viewer, path = run_viewer
+    assert not viewer.evalParamCondition("structure") and not viewer.evalParamCondition("showClasses")
+    with of_classes(viewer, path):
+        assert viewer.evalParamCondition("structure") and viewer.evalParamCondition("showClasses")
+        assert viewer.getParam("structure").choices == ["all", *(f"class {k} (33.3 % so far)" for k in (1, 2, 3))]
+
+
+def test_classes_while_the_run_goes_on(run_viewer):
+    viewer, path = run_viewer
+    with of_classes(viewer, path) as folder:
+        view, = views(viewer, "showVolume")
+        assert view.start == 0 and [label for label, _ in view.list_volumes()] == ["class 1", "class 2", "class 3"]
+        data = view.list_volumes()[1][1]()
+        assert data.label == "class 2, iteration 20" and data.voxels[0, 0, 0] == 120
+        for k in range(3):
+            write_volume(folder.progress_path(30, k, 3), np.full((8, 8, 8), 100 * k + 30), 4.0)
+        assert [label for label, _ in view.list_volumes()] == ["class 1", "class 2", "class 3"], "so the window stays"
+        assert view.list_volumes()[2][1]().voxels[0, 0, 0] == 230
+        viewer.structure.set(3)
+        view, = views(viewer, "showVolume")
+        assert view.start == -1 and [label for label, _ in view.list_volumes()] == [
+            "class 3, iteration 10", "class 3, iteration 20", "class 3, iteration 30"]
+        viewer.iteration.set(SELECTION)
+        viewer.structure.set(ALL_CLASSES)
+        viewer.selection.set("20-25")
+        view, = views(viewer, "showVolume")
+        assert [label for label, _ in view.list_volumes()] == [f"class {k}, iteration 20" for k in (1, 2, 3)]
+        drawn = Figure()
+        for name, panels, words in (("showClasses", 9, "newest maps on the way of 3 classes"),
+                                    ("showProgress", 9, "slices z = 0 of 3 classes"),
+                                    ("showHistory", 7, "20 iterations"), ("showImportance", 3, "view directions")):
+            view, = views(viewer, name)
+            view.draw(drawn)
+            titled = [axes for axes in drawn.axes if axes.get_title()]
+            assert len(drawn.axes) >= panels and titled and words in drawn._suptitle.get_text()
+            assert view.refreshable
+        view, = views(viewer, "showClasses")
+        view.draw(drawn)
+        assert drawn.axes[0].get_title() == "class 1\n33.3 % so far"
+
+
+def test_classes_after_the_run(run_viewer):
+    viewer, path = run_viewer
+    with of_classes(viewer, path) as folder:
+        for k in (1, 2, 3):
+            for name in ("", "_half1", "_half2"):
+                write_volume(folder.path(f"class{k:03d}{name}.mrc"), np.full((8, 8, 8), k), 4.0)
+            write_fsc(folder.path(f"class{k:03d}_fsc.star"), {"masked": np.clip(1.2 - FREQUENCY * 4 * k, 0, 1)},
+                      box_size=64, pixel_size=4.0)
+        write_table(folder.path("particles.star"), {
+            "optics": {"rlnOpticsGroup": [1]},
+            "particles": {"rlnAngleRot": np.full(60, 90.0), "rlnAngleTilt": np.full(60, 90.0),
+                          "rlnClassNumber": np.repeat([1, 2, 3], (10, 20, 30))}})
+        folder.write_summary({"outcome": "all well", "class_sizes": [10, 20, 30]})
+    viewer.setProtocol(viewer.protocol)
+    assert viewer.getParam("structure").choices[3] == "class 3 (30 particles, 50.0 %)"
+    view, = views(viewer, "showVolume")
+    assert [open_it().label for _, open_it in view.list_volumes()] == [f"class {k}, final volume" for k in (1, 2, 3)]
+    halves, = views(viewer, "showHalves")
+    assert [label for label, _ in halves.list_volumes()][2:5] == ["class 1, half 2", "class 2, final volume",
+                                                                  "class 2, half 1"]
+    drawn = Figure()
+
+    def curves():
+        views(viewer, "showFsc")[0].draw(drawn)
+        return [line.get_label().split("  ")[0] for line in drawn.axes[0].lines if "masked" in line.get_label()]
+
+    def particles():
+        views(viewer, "showDirections")[0].draw(drawn)
+        return next(text.get_text() for text in drawn.texts if "particles" in text.get_text()).split(",")[0]
+    assert curves() == [f"class {k}, masked" for k in (1, 2, 3)]
+    assert particles() == "view directions of 60 particles"
+    viewer.structure.set(2)
+    assert curves() == ["class 2, masked"] and particles() == "view directions of 20 particles"
+    view, = views(viewer, "showVolume")
+    assert view.list_volumes()[view.start][0] == "class 2, final volume"
+    views(viewer, "showClasses")[0].draw(drawn)
+    assert drawn.axes[6].get_title() == "class 3\n30 particles, 50.0 %"
 
 
 def test_damaged_files_give_a_message(run_viewer):

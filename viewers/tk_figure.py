@@ -11,6 +11,7 @@ from pyworkflow.gui import Window
 from ..core.errors import InputError
 
 REFRESH_SECONDS = 10
+BAR_PX = 44      # height of the bar of buttons
 
 
 class Timers:
@@ -71,8 +72,9 @@ class FigureWindow(Window):
             ttk.Button(bar, text="Refresh", command=self.refresh).pack(side=tk.RIGHT, padx=2)
             ttk.Checkbutton(bar, text=f"every {REFRESH_SECONDS} s", variable=self.automatic,
                             command=self._schedule).pack(side=tk.RIGHT, padx=6)
-        place_window(self.root, int(size[0] * 100), int(size[1] * 100) + 44)
-        self.figure.set_size_inches(*size)
+        # as large as the screen lets it be: margins in inches are drawn for this size
+        width, height = place_window(self.root, int(size[0] * 100), int(size[1] * 100) + BAR_PX)
+        self.figure.set_size_inches(width / 100, (height - BAR_PX) / 100)
         self.refresh()
 
     def refresh(self):
@@ -106,11 +108,12 @@ def place_canvas(parent, figure):
 
 
 def place_window(root, width, height):
-    """Give a window its size and a place in the middle of the screen, inside it."""
+    """Give a window its size and a place in the middle of the screen, inside it; (width, height) that it got, px."""
     root.update_idletasks()
     screen_width, screen_height = root.winfo_screenwidth(), root.winfo_screenheight()
     width, height = min(width, screen_width - 40), min(height, screen_height - 80)
     root.geometry(f"{width}x{height}+{(screen_width - width) // 2}+{max(20, (screen_height - height) // 2 - 20)}")
+    return width, height
 
 
 def show_window(window):

@@ -1,4 +1,4 @@
-"""Results of an ab initio run, finished or going on: volumes, FSC, view directions, convergence, summary."""
+"""Results of an ab initio run, finished or going on: volumes, classes, FSC, view directions, convergence, summary."""
 from __future__ import annotations
 
 import os
@@ -10,18 +10,30 @@ import pyworkflow.viewer as pwviewer
 from pwem.viewers import ChimeraView, EmProtocolViewer
 
 from ..core.errors import InputError
-from ..io.fsc_star import read_fsc
-from ..io.result_folder import FSC, PARTICLES, VOLUME, ResultFolder
-from ..io.star_tables import block_tags, number_column, read_document
+from ..io.abinitio_pictures import CONVERGENCE_SIZE, directions_size
+from ..io.convergence_pictures import draw_convergence
+from ..io.direction_pictures import draw_importance
+from ..io.map_pictures import COLUMNS, class_sizes, draw_classes, draw_progress, sheet_size
+from ..io.result_folder import ResultFolder
 from ..protocols import ProtCryosgdAbInitio
 from .direction_map import draw_view_directions
 from .figure_view import FigureView, TableView, summary_rows
-from .plots import draw_fsc, draw_history
+from .plots import draw_fsc
+from .run_contents import (
+    assigned_angles,
+    fsc_curves,
+    half_maps,
+    history_so_far,
+    openers,
+    searched_directions,
+    volume_paths,
+    with_maps,
+)
 from .viewer_volume import VolumeView, chimerax_is_installed
-from .volume_data import open_volume
 
 LAST, SELECTION = 0, 1
 WITH_CRYOSGD, WITH_CHIMERAX = 0, 1
+ALL_CLASSES = 0
 RUN_FOLDER = "run"
 FSC_NOTE = ("The poses of both halves come from one map: this says how consistent the images are, "
             "and is no gold-standard resolution.")
@@ -34,12 +46,19 @@ class CryosgdAbInitioViewer(EmProtocolViewer):
     _targets = [ProtCryosgdAbInitio]
 
     def _defineParams(self, form):
+        # Scipion calls this when it knows the run whose results are asked for
+        sizes = class_sizes(self._folder()) if os.path.isdir(self._runPath()) else [("map", "")]
+        several = str(len(sizes) > 1)
         form.addSection(label="Visualization")
         group = form.addGroup("Volume")
+        group.addParam("structure", params.EnumParam, default=ALL_CLASSES, condition=several, label="Class",
+                       choices=["all", *(f"{name} ({size})" if size else name for name, size in sizes)],
+                       help="Whose volumes, half-maps, FSC and angular distribution are shown.")
         group.addParam("iteration", params.EnumParam, choices=["last", "selection"], default=LAST,
                        display=params.EnumParam.DISPLAY_HLIST, label="Iteration",
                        help="*last*: the final volume, or the newest one while the run goes on; the window's slider "
-                            "leads back through the run.\n*selection*: the volumes of these iterations only.")
+                            "leads back through the run, or through the classes where all are shown.\n*selection*: "
+                            "the volumes of these iterations only.")
         group.addParam("selection", params.NumericRangeParam, default="1", condition=f"iteration == {SELECTION}",
                        label="Iterations", help="For example 100,200 or 50-400. Volumes are kept every few iterations; "
                                                 "those within the selection are shown.")
@@ -51,56 +70,78 @@ class CryosgdAbInitioViewer(EmProtocolViewer):
                        help="Works while the run goes on: the window refreshes by its button or every few seconds.")
         group.addParam("showHalves", params.LabelParam, label="Half-maps and final volume",
                        help="Two independent reconstructions of half the particles each, and their average.")
-        group = form.addGroup("Run")
         group.addParam("showFsc", params.LabelParam, label="Fourier shell correlation",
                        help="Between the half-maps, with the resolutions at 0.143 and 0.5.")
         group.addParam("showDirections", params.LabelParam, label="Angular distribution",
                        help="Number of particles over the view directions, in an equal-area projection, with the "
                             "copies that the symmetry makes.")
+        group = form.addGroup("Run")
+        group.addParam("showClasses", params.LabelParam, label="All classes", condition=several,
+                       help="Central slices of every class side by side, with number and share of its particles.")
+        group.addParam("showProgress", params.LabelParam, label="Progress of the volume",
+                       help="Slices of the map through the run, with the resolution in use.")
         group.addParam("showHistory", params.LabelParam, label="Convergence",
-                       help="Resolution in use, log-likelihood, change of the map, effective share of poses, noise "
-                            "inflation and step size over the iterations.")
+                       help="Objective and held-out error with the resolution in use, fraction of quadrature points, "
+                            "change of the view directions between visits, shares of the classes, gradient and step, "
+                            "noise inflation over the iterations.")
+        group.addParam("showImportance", params.LabelParam, label="View directions searched",
+                       help="Importance distribution: where the particles' poses are looked for, the mean over the "
+                            "particles, in an equal-area projection.")
         group.addParam("showSummary", params.LabelParam, label="Summary",
                        help="Resolution, times, memory, device, versions, seed and every setting of the run.")
 
     def _getVisualizeDict(self):
         views = {"showVolume": self._volumeViews, "showHalves": self._halfMapViews, "showFsc": self._fscViews,
-                 "showDirections": self._directionViews, "showHistory": self._historyViews,
-                 "showSummary": self._summaryViews}
+                 "showDirections": self._directionViews, "showClasses": self._classViews,
+                 "showProgress": self._progressViews, "showHistory": self._historyViews,
+                 "showImportance": self._importanceViews, "showSummary": self._summaryViews}
         return {name: partial(self._orMessage, make) for name, make in views.items()}
 
     # ---- the views
     def _volumeViews(self):
-        self._listVolumes()     # says now that there is none yet
+        paths = self._volumePaths()     # says now that there is none yet
         if self.display == WITH_CHIMERAX:
             if not chimerax_is_installed():
                 return [self.errorMessage("ChimeraX is not installed where Scipion looks for it; choose 'slices and "
                                           "surface'.", "ChimeraX")]
-            return [ChimeraView([str(path) for _, path in self._volumePaths()])]
-        return [VolumeView(f"CryoSGD: {self.protocol.getRunName()}", self._listVolumes, self.formWindow, start=-1,
-                           refreshable=True)]
+            return [ChimeraView([str(path) for _, _, path in paths])]
+        # one structure: its newest map; several: the first of them
+        start = -1 if len(self._structures()) == 1 else 0
+        return [VolumeView(f"CryoSGD: {self.protocol.getRunName()}", lambda: openers(self._volumePaths()),
+                           self.formWindow, start=start, refreshable=True)]
 
     def _halfMapViews(self):
-        halves = self._folder().half_maps()
-        if halves is None:
-            raise InputError("there are no half-maps yet; they are made at the end of the run")
-        names = zip(("half 1", "half 2"), halves)
-        volumes = [(name, partial(open_volume, path, None, name)) for name, path in names]
-        final = self._folder().path(VOLUME)
-        if final is not None:
-            volumes.insert(0, ("final volume", partial(open_volume, final, None, "final volume")))
+        volumes = half_maps(self._folder(), self._structures())
         return [VolumeView(f"CryoSGD: half-maps of {self.protocol.getRunName()}", lambda: volumes, self.formWindow)]
 
     def _fscViews(self):
-        return [self._figureView("Fourier shell correlation", self._curves,
+        structures = self._structures()
+        return [self._figureView("Fourier shell correlation", lambda: fsc_curves(self._folder(), structures),
                                  lambda figure, curves: draw_fsc(figure, curves, note=FSC_NOTE))]
 
     def _directionViews(self):
-        return [self._figureView("view directions", self._directions, lambda figure, angles: draw_view_directions(
-            figure, *angles, self.protocol.symmetry.get()), size=(10.0, 5.8))]
+        structures = self._structures()
+        return [self._figureView(
+            f"view directions{self._chosen()}", lambda: assigned_angles(self._folder(), structures),
+            lambda figure, angles: draw_view_directions(figure, *angles, self.protocol.symmetry.get()),
+            size=(10.0, 5.8))]
+
+    def _classViews(self):
+        size = sheet_size(3, self._folder().classes())
+        return [self._figureView("classes", lambda: with_maps(self._folder()), draw_classes, size=size)]
+
+    def _progressViews(self):
+        size = sheet_size(self._folder().classes(), COLUMNS + 1)
+        return [self._figureView("progress", lambda: with_maps(self._folder()), draw_progress, size=size)]
 
     def _historyViews(self):
-        return [self._figureView("convergence", self._history, draw_history, size=(11.5, 6.6))]
+        return [self._figureView("convergence", lambda: history_so_far(self._folder()), draw_convergence,
+                                 size=CONVERGENCE_SIZE)]
+
+    def _importanceViews(self):
+        size = directions_size(self._folder().classes())
+        return [self._figureView("view directions searched", lambda: searched_directions(self._folder()),
+                                 lambda figure, found: draw_importance(figure, *found), size=size)]
 
     def _summaryViews(self):
         folder = self._folder()
@@ -114,56 +155,27 @@ class CryosgdAbInitioViewer(EmProtocolViewer):
         rows = [("state", f"the run {state}, {len(folder.history())} iterations are done"), *summary_rows(job)]
         return [TableView(f"CryoSGD: settings of {self.protocol.getRunName()}", rows, self.formWindow)]
 
-    # ---- what the run folder holds
+    # ---- what the form asks for
+    def _runPath(self):
+        return self.protocol._getExtraPath(RUN_FOLDER)
+
     def _folder(self):
-        path = self.protocol._getExtraPath(RUN_FOLDER)
-        if not os.path.isdir(path):
+        if not os.path.isdir(self._runPath()):
             raise InputError("the run has written nothing yet; look again in a moment")
-        return ResultFolder(path)
+        return ResultFolder(self._runPath())
+
+    def _structures(self):
+        """Numbers of the structures that are shown, counted from 0."""
+        if self.structure == ALL_CLASSES:
+            return list(range(self._folder().classes()))
+        return [self.structure.get() - 1]
+
+    def _chosen(self):
+        return "" if self.structure == ALL_CLASSES else f", class {self.structure.get()},"
 
     def _volumePaths(self):
-        """[(label, path)] in the order of the run, as the form asks; InputError where there is none."""
-        folder = self._folder()
-        progress = folder.progress_volumes()
-        if self.iteration == SELECTION:
-            wanted = set(pwutils.getListFromRangeString(self.selection.get()))
-            chosen = [(f"iteration {number}", path) for number, path in progress if number in wanted]
-            if not chosen:
-                there = ", ".join(str(number) for number, _ in progress) or "none yet"
-                raise InputError(f"no volume was kept of iteration {self.selection.get()}; there are: {there}")
-            return chosen
-        found = [(f"iteration {number}", path) for number, path in progress]
-        final = folder.path(VOLUME)
-        if final is not None:
-            found.append(("final volume", final))
-        if not found:
-            raise InputError("the run has written no volume yet; the first one comes after a few iterations")
-        return found
-
-    def _listVolumes(self):
-        return [(label, partial(open_volume, path, None, label)) for label, path in self._volumePaths()]
-
-    def _curves(self):
-        path = self._folder().path(FSC)
-        if path is None:
-            raise InputError("there is no FSC yet; it is written at the end of the run, with the half-maps")
-        frequency, curves = read_fsc(path)
-        return [(f"half-maps, {name}", frequency, values) for name, values in curves.items()]
-
-    def _directions(self):
-        path = self._folder().path(PARTICLES)
-        if path is None:
-            raise InputError("no particle has its final pose yet; they are assigned at the end of the run")
-        for block in read_document(path):
-            if "rlnAngleRot" in block_tags(block):
-                return number_column(block, "rlnAngleRot", path), number_column(block, "rlnAngleTilt", path)
-        raise InputError(f"{path} holds no angles; start the run again")
-
-    def _history(self):
-        history = self._folder().history()
-        if not history:
-            raise InputError("the run has written no history yet; it does so after its first iteration")
-        return history
+        wanted = set(pwutils.getListFromRangeString(self.selection.get())) if self.iteration == SELECTION else None
+        return volume_paths(self._folder(), self._structures(), wanted)
 
     # ---- how they are shown
     def _figureView(self, title, read, draw, size=(9.0, 6.0)):

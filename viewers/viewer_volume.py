@@ -51,7 +51,7 @@ def volumes_of(obj):
     opener() gives a VolumeData. Raises InputError for an empty set and an object without a file.
     """
     if isinstance(obj, emobj.SetOfClasses3D):
-        found = [(f"class {cls.getObjId()} ({cls.getSize()} particles)", cls.getRepresentative().clone())
+        found = [(f"class {cls.getObjId()} ({cls.getSize():,} particles)", cls.getRepresentative().clone())
                  for cls in obj.iterItems()]
     elif isinstance(obj, emobj.SetOfVolumes):
         found = [(volume.getObjLabel() or f"volume {volume.getObjId()}", volume.clone()) for volume in obj.iterItems()]

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 
 from ..core.errors import InputError
-from ..engines.abinitio.config import OPTIMISERS, START_KINDS, AbInitioConfig
+from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, AbInitioConfig
+from ..engines.abinitio.priors import PRIORS
 
 # where the particle's diameter isn't given: this share of the box
 DIAMETER_SHARE = 0.8
@@ -15,8 +17,9 @@ def add_parser(subparsers):
     """Add the command to the parser of `cryosgd`."""
     parser = subparsers.add_parser(
         "abinitio", help="reconstruct a first map without reference or poses",
-        description="Ab initio reconstruction by stochastic gradient descent from a random start. Reads no poses. "
-                    "Writes volume.mrc, half1.mrc, half2.mrc, particles.star with poses, fsc.star, history.json, "
+        description="Ab initio reconstruction of one or several structures by stochastic gradient descent from random "
+                    "starts. Reads no poses. Writes volume.mrc, half1.mrc, half2.mrc (of several classes class001.mrc "
+                    "and so on), particles.star with poses and classes, fsc.star, history.json, importance.json, "
                     "summary.json and pictures into DIR.")
     parser.set_defaults(run=run)
     parser.add_argument("particles", metavar="PARTICLES.star", help="RELION STAR file (3.0 or 3.1) with CTF values")
@@ -29,7 +32,7 @@ def run(arguments) -> int:
     """Build the configuration and run it; raises InputError before computing wherever it can."""
     # imported here so that `cryosgd --help` doesn't wait for numba
     from ..io.star import read_particles
-    from ..job import AbInitioJob
+    from ..job import AbInitioJob, RestartsJob
     if arguments.threads < 1:
         raise InputError(f"{arguments.threads} threads were asked for; give 1 or more")
     if not arguments.memory > 0:
@@ -38,10 +41,14 @@ def run(arguments) -> int:
     if not table.has_ctf:
         raise InputError(f"{arguments.particles} has no CTF (rlnDefocusU and others); estimate it first")
     config = make_config(arguments, table)
-    with AbInitioJob(arguments.output, table, config, source_file=os.path.abspath(arguments.particles),
-                     device=arguments.device, threads=arguments.threads, memory_gb=arguments.memory,
-                     scratch_dir=arguments.scratch, resume=arguments.resume) as job:
-        job.run()
+    options = dict(source_file=os.path.abspath(arguments.particles), device=arguments.device, threads=arguments.threads,
+                   memory_gb=arguments.memory, scratch_dir=arguments.scratch, resume=arguments.resume,
+                   start_map=_start_map(arguments))
+    if arguments.restarts < 1:
+        raise InputError(f"{arguments.restarts} restarts were asked for; give 1 for a single run, or more")
+    job = AbInitioJob if arguments.restarts == 1 else partial(RestartsJob, restarts=arguments.restarts)
+    with job(arguments.output, table, config, **options) as run_of:
+        run_of.run()
     return 0
 
 
@@ -50,6 +57,8 @@ def make_config(arguments, table) -> AbInitioConfig:
     values = {name: getattr(arguments, name) for name in AbInitioConfig.__dataclass_fields__
               if getattr(arguments, name, None) is not None}
     values.update(pixel_size=table.pixel_size, box_size=table.box_size)
+    if _start_map(arguments):
+        values["start"] = "map"
     if arguments.diameter_a is None:
         values["diameter_a"] = round(DIAMETER_SHARE * table.box_size * table.pixel_size, 1)
         print(f"No --diameter was given: taking {values['diameter_a']:g} Å, {DIAMETER_SHARE:.0%} of the box.",
@@ -72,9 +81,14 @@ def _add_run_options(parser):
         help="go on from the last checkpoint in DIR; start where there is none")
 
 
+def _start_map(arguments):
+    """The path of the map to start from, or None for a random start."""
+    return None if arguments.start in (None, "spheres", "noise") else os.path.abspath(arguments.start)
+
+
 def _add_config_options(parser):
     default = AbInitioConfig
-    group = parser.add_argument_group("reconstruction")
+    group = None
 
     def add(name, field, words, shown=None, **kwargs):
         value = getattr(default, field, None)
@@ -82,6 +96,13 @@ def _add_config_options(parser):
         kwargs.setdefault("type", type(value))
         group.add_argument(name, dest=field, help=f"{words} (default {shown})", **kwargs)
 
+    def switch(name, field, words):
+        shown = "yes" if getattr(default, field) else "no"
+        group.add_argument(name, dest=field, action=argparse.BooleanOptionalAction, default=None,
+                           help=f"{words} (default: {shown})")
+
+    group = parser.add_argument_group("reconstruction")
+    add("--classes", "classes", "structures to reconstruct at the same time", metavar="K")
     add("--symmetry", "symmetry", "point group in RELION's orientation: C1, C4, D2, T, O, I1 …", metavar="GROUP")
     add("--diameter", "diameter_a", "particle diameter, Å; images are masked to it with a soft edge",
         "80 %% of the box", type=float, metavar="A")
@@ -91,23 +112,41 @@ def _add_config_options(parser):
     add("--max-particles", "max_particles", "use at most this many particles, drawn by the seed", "all", type=int,
         metavar="N")
     add("--seed", "seed", "seed of all randomness", metavar="N")
+    group.add_argument("--restarts", type=int, default=1, metavar="N",
+                       help="run N seeds, SEED, SEED + 1 …, and say whether their maps agree (default %(default)s)")
+    add("--start", "start", "'spheres' or 'noise' for random maps, or an MRC file to start from", type=str,
+        metavar="KIND|MRC")
+    group = parser.add_argument_group("schedule")
     add("--iterations", "iterations", "minibatch steps", metavar="N")
-    add("--minibatch", "minibatch", "images a step, at the start and at the end", _pair(default.minibatch), type=int,
-        nargs=2, metavar=("N", "N"))
-    add("--step-size", "step_size", "share of the preconditioned step, at the start and at the end",
-        _pair(default.step_size), type=float, nargs=2, metavar=("F", "F"))
-    add("--momentum", "momentum", "share of the former step that is taken again", metavar="F")
+    add("--minibatch", "minibatch", "images a step, at the start and at the end",
+        "from the resolution and the number of classes", type=int, nargs=2, metavar=("N", "N"))
+    add("--march", "march", "raise the resolution evenly, or when held-out particles are explained no better",
+        choices=MARCHES)
+    add("--held-out", "held_out", "particles that no step sees, to watch the error of; a tenth of all at most",
+        metavar="N")
+    switch("--early-stop", "early_stop", "end the last rest when the held-out error no longer falls")
     add("--significant-poses", "significant_poses", "share of poses that noise inflation aims at in the beginning",
         metavar="F")
+    add("--class-similarity", "class_similarity", "share of each image given to all classes alike in the beginning",
+        metavar="F")
+    add("--symmetry-start", "symmetry_start", "share of the run after which the symmetry is imposed", metavar="F")
+    group = parser.add_argument_group("optimisation")
+    add("--optimiser", "optimiser", "step rule, or a classical method for comparison", choices=OPTIMISERS)
+    add("--step-size", "step_size", "share of the preconditioned step, at the start and at the end",
+        "0.5 0.3, or as the optimiser needs", type=float, nargs=2, metavar=("F", "F"))
+    add("--momentum", "momentum", "share of the former step that is taken again", metavar="F")
+    add("--sagd-minibatch", "sagd_minibatch", "images in each minibatch of SAGD's fixed partition, at least",
+        metavar="N")
+    switch("--preconditioner", "preconditioner", "divide gradients by each voxel's CTF² weight")
+    add("--prior", "prior", "prior on the density", choices=tuple(PRIORS))
+    add("--prior-strength", "prior_strength", "weight of the prior, a pure number", metavar="F")
+    switch("--positivity", "positivity", "keep the density non-negative")
+    switch("--centring", "centring", "keep the map centred")
+    group = parser.add_argument_group("poses")
     add("--shift-range", "shift_range_a", "largest shift searched, Å", "6 %% of the diameter, at least 10", type=float,
         metavar="A")
-    add("--symmetry-start", "symmetry_start", "share of the run after which the symmetry is imposed", metavar="F")
-    add("--start", "start", "random start", choices=START_KINDS)
-    add("--optimiser", "optimiser", "optimiser", choices=OPTIMISERS)
-    for name, words in (("positivity", "keep the density non-negative"), ("centring", "keep the map centred")):
-        group.add_argument(f"--{name}", dest=name, action=argparse.BooleanOptionalAction, default=None,
-                           help=f"{words} (default: yes)")
-
-
-def _pair(values):
-    return " ".join(f"{v:g}" for v in values)
+    switch("--importance-sampling", "importance_sampling", "sample the poses of particles seen before")
+    add("--oversampling", "oversampling", "samples per effective pose on each axis of the importance distribution",
+        metavar="F")
+    add("--quadrature", "quadrature", "directions and shifts: HEALPix and a square grid, or paper 1's scheme",
+        choices=QUADRATURES)

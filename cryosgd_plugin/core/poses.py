@@ -4,6 +4,7 @@ from __future__ import annotations
 import healpix
 import numpy as np
 from scipy.spatial.transform import Rotation
+from scipy.special import roots_hermitenorm
 
 from .errors import InputError
 
@@ -79,7 +80,8 @@ def healpix_directions(nside):
 def saff_kuijlaars_directions(n):
     """n directions on a spiral of nearly equal areas, as (n, 2) float64 [rot_deg, tilt_deg], from tilt 180 to 0.
 
-    Saff and Kuijlaars (1997), Math. Intelligencer 19, 5. Raises InputError for n < 2.
+    Each stands for 4π/n of the sphere. Saff and Kuijlaars (1997), Math. Intelligencer 19, 5, eq. 8; paper 1 §3.2.
+    Raises InputError for n < 2.
     """
     if n < 2:
         raise InputError(f"{n} directions were asked of the spiral; give at least 2")
@@ -118,6 +120,36 @@ def shift_grid(range_a, step_a):
     inside = np.flatnonzero(squared <= (range_a / step_a) ** 2 + 1e-9)
     order = inside[np.argsort(squared[inside], kind="stable")]
     return step_a * np.stack([x[order], y[order]], axis=-1).astype(np.float64)
+
+
+def gauss_hermite_shifts(n, sd_a):
+    """Product Gauss-Hermite rule for the prior N(0, sd_a² I) on in-plane shifts, n nodes on each axis.
+
+    Returns nodes (n², 2) float64 (x, y) in Å, the shortest first, and their weights (n²,), which sum to 1: the mean
+    of a polynomial of degree up to 2n − 1 in x and in y under the prior is exactly the weighted sum over the nodes.
+    Paper 1 §3.2. Raises InputError for n < 1 or a width that is not positive.
+    """
+    if n < 1 or not sd_a > 0:
+        raise InputError(f"{n} shifts on an axis for a prior of {sd_a} Å make no rule; give at least 1 and a positive "
+                         "width")
+    nodes, weights = roots_hermitenorm(int(n))
+    x, y = (grid.ravel() for grid in np.meshgrid(nodes, nodes))
+    product = np.outer(weights, weights).ravel()
+    order = np.argsort(x * x + y * y, kind="stable")
+    return sd_a * np.stack([x[order], y[order]], axis=-1), product[order] / product.sum()
+
+
+def parallel_transport_psi(frames, reference):
+    """The in-plane angle of each view that turns its image as nearly as can be like a reference pose's.
+
+    frames : (n, 3, 3) poses with psi = 0; reference : (3, 3) pose A0.
+    Returns (n,) float64 psi in (−180, 180] degrees: Z(psi) · frame, `euler_to_matrix(rot, tilt, psi)` of the frame's
+    own rot and tilt, is the pose of that view nearest to A0 (least ‖A − A0‖, largest tr(A0ᵀ A)). Seen from opposite
+    A0 every angle is as near, and the one returned means nothing.
+    """
+    overlap = np.asarray(frames, dtype=np.float64) @ np.asarray(reference, dtype=np.float64).T
+    # tr(A0ᵀ Z(psi) F) = cos psi (B00 + B11) + sin psi (B10 − B01) + B22 with B = F A0ᵀ
+    return np.degrees(np.arctan2(overlap[:, 1, 0] - overlap[:, 0, 1], overlap[:, 0, 0] + overlap[:, 1, 1]))
 
 
 def angular_distance_deg(a, b):

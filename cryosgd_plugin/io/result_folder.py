@@ -13,7 +13,7 @@ from .star_tables import read_table
 
 JOB, LOCK, CHECKPOINT, HISTORY, SUMMARY = "job.json", "lock", "checkpoint.npz", "history.json", "summary.json"
 VOLUME, HALF1, HALF2, PARTICLES, FSC = "volume.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.star"
-PROGRESS, PICTURES = "progress", "pictures"
+PROGRESS, PICTURES, IMPORTANCE = "progress", "pictures", "importance.json"
 
 
 class ResultFolder:
@@ -44,32 +44,46 @@ class ResultFolder:
         """The records of history.json so far."""
         return self._json(HISTORY) or []
 
-    def fsc(self):
-        """tag → values of the data_fsc block of fsc.star, or None."""
-        path = self.path(FSC)
+    def importance(self):
+        """The dict of importance.json (view directions and their mass per class), or None."""
+        return self._json(IMPORTANCE)
+
+    def classes(self) -> int:
+        """How many structures the run estimates; 1 before it has said so."""
+        job = self.job()
+        return int(job.get("parameters", {}).get("classes", 1)) if job else 1
+
+    def fsc(self, structure: int = 0):
+        """tag → values of the data_fsc block of a structure's FSC file, or None."""
+        path = self.path(result_name(FSC, structure, self.classes()))
         return None if path is None else read_table(path, "fsc")
 
-    def progress_volumes(self) -> list:
-        """[(iteration, path)] of the maps written on the way, in order."""
+    def progress_volumes(self, structure: int = 0) -> list:
+        """[(iteration, path)] of a structure's maps written on the way, in order."""
         folder = self.folder / PROGRESS
+        pattern = re.escape(progress_name(0, structure, self.classes())).replace("0000", r"(\d+)")
         found = []
         for name in os.listdir(folder) if folder.is_dir() else ():
-            match = re.fullmatch(r"volume_it(\d+)\.mrc", name)
+            match = re.fullmatch(pattern, name)
             if match:
                 found.append((int(match.group(1)), folder / name))
         return sorted(found)
 
-    def newest_volume(self):
+    def volume(self, structure: int = 0):
+        """The path of a structure's final map, or None."""
+        return self.path(result_name(VOLUME, structure, self.classes()))
+
+    def newest_volume(self, structure: int = 0):
         """The path of the final map where there is one, else of the newest on the way, else None."""
-        final = self.path(VOLUME)
+        final = self.volume(structure)
         if final is not None:
             return final
-        progress = self.progress_volumes()
+        progress = self.progress_volumes(structure)
         return progress[-1][1] if progress else None
 
-    def half_maps(self):
-        """(path, path) of the two half-maps, or None."""
-        halves = self.path(HALF1), self.path(HALF2)
+    def half_maps(self, structure: int = 0):
+        """(path, path) of a structure's two half-maps, or None."""
+        halves = tuple(self.path(result_name(name, structure, self.classes())) for name in (HALF1, HALF2))
         return None if None in halves else halves
 
     def writer(self):
@@ -93,9 +107,19 @@ class ResultFolder:
         return None if path is None else read_json(path)
 
 
-def progress_name(iteration) -> str:
-    """volume_it0012.mrc, the name of a map within progress/."""
-    return f"volume_it{int(iteration):04d}.mrc"
+def result_name(name: str, structure: int, classes: int) -> str:
+    """The file of one structure (counted from 0): volume.mrc, half1.mrc, fsc.star of a single one, else
+    class001.mrc, class001_half1.mrc, class001_fsc.star."""
+    if classes == 1:
+        return name
+    prefix = f"class{structure + 1:03d}"
+    return f"{prefix}.mrc" if name == VOLUME else f"{prefix}_{name}"
+
+
+def progress_name(iteration, structure: int = 0, classes: int = 1) -> str:
+    """volume_it0012.mrc, or class001_it0012.mrc of several: the name of a map within progress/."""
+    prefix = "volume" if classes == 1 else f"class{structure + 1:03d}"
+    return f"{prefix}_it{int(iteration):04d}.mrc"
 
 
 def read_json(path):

@@ -2,6 +2,7 @@
 
     job.json  lock  checkpoint.npz  history.json  summary.json
     volume.mrc  half1.mrc  half2.mrc  particles.star  fsc.star  progress/volume_it0000.mrc  pictures/
+    importance.json; of several classes class001.mrc, class001_half1.mrc, class001_fsc.star … instead
 """
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from .result_folder import (
     HALF1,
     HALF2,
     HISTORY,
+    IMPORTANCE,
     JOB,
     LOCK,
     PARTICLES,
@@ -34,11 +36,13 @@ from .result_folder import (
     ResultFolder,
     progress_name,
     read_json,
+    result_name,
 )
 
-__all__ = ["RunFolder", "ResultFolder", "take_lock"]
+__all__ = ["RunFolder", "ResultFolder", "take_lock", "write_json"]
 
-_RESULTS = (JOB, CHECKPOINT, HISTORY, SUMMARY, VOLUME, HALF1, HALF2, PARTICLES, FSC, PROGRESS, PICTURES)
+_RESULTS = (JOB, CHECKPOINT, HISTORY, SUMMARY, VOLUME, HALF1, HALF2, PARTICLES, FSC, IMPORTANCE,
+            result_name(VOLUME, 0, 2), PROGRESS, PICTURES)
 _DIGEST = "checksum_sha256"
 _LOCK_ATTEMPTS = 5
 
@@ -79,13 +83,17 @@ class RunFolder:
         """The path of a file of the folder."""
         return self.folder / name
 
-    def progress_path(self, iteration) -> Path:
-        """The path of the map of an iteration, progress/volume_it0012.mrc."""
-        return self.folder / PROGRESS / progress_name(iteration)
+    def progress_path(self, iteration, structure: int = 0, classes: int = 1) -> Path:
+        """The path of a structure's map of an iteration, progress/volume_it0012.mrc or class001_it0012.mrc."""
+        return self.folder / PROGRESS / progress_name(iteration, structure, classes)
+
+    def write_importance(self, directions_deg, mass):
+        """Write importance.json: (n, 2) view directions [rot, tilt] and (K, n) mean mass of the particles on them."""
+        write_json(self.path(IMPORTANCE), dict(directions_deg=directions_deg.tolist(), mass=mass.tolist()))
 
     def write_job(self, job: dict):
         """Write job.json: all that is needed to run this job again."""
-        _write_json(self.path(JOB), job)
+        write_json(self.path(JOB), job)
 
     def read_job(self) -> dict:
         """The dict of job.json; InputError where it is missing or damaged."""
@@ -93,12 +101,12 @@ class RunFolder:
 
     def write_summary(self, summary: dict):
         """Write summary.json (plain numbers, text, lists and dicts; numpy's are converted)."""
-        _write_json(self.path(SUMMARY), summary)
+        write_json(self.path(SUMMARY), summary)
 
     def append_history(self, record: dict):
         """Add one record to history.json, a list, which is valid JSON at every moment."""
         self._history.append(record)
-        _write_json(self.path(HISTORY), self._history, durable=False)
+        write_json(self.path(HISTORY), self._history, durable=False)
 
     @property
     def history(self) -> list:
@@ -108,7 +116,7 @@ class RunFolder:
     def truncate_history(self, keep: int):
         """Keep the first `keep` records: those that a checkpoint knows of, when a run goes on from it."""
         self._history = self._history[:keep]
-        _write_json(self.path(HISTORY), self._history)
+        write_json(self.path(HISTORY), self._history)
 
     def save_checkpoint(self, arrays: dict):
         """Save name → numpy array (or number, or str) as checkpoint.npz, atomically, with a checksum.
@@ -194,7 +202,8 @@ def take_lock(path, what, remedy):
     return lock
 
 
-def _write_json(path, values, durable=True):
+def write_json(path, values, durable=True):
+    """Write plain values and numpy's as JSON, atomically; NaN and infinity, which JSON lacks, become null."""
     text = json.dumps(_plain(values), indent=1, allow_nan=False)
     with atomic_write(path, durable=durable) as partial, open(partial, "w", encoding="utf-8") as file:
         file.write(text + "\n")

@@ -14,15 +14,16 @@ def exponentiate_scores(scores, temperature):
     n_angles, d, s = scores.shape
     best = int(scores.argmax())
     top = scores.ravel()[best]
-    per_direction, per_shift = np.zeros(d), np.zeros(s)
+    per_direction, per_shift, per_angle = np.zeros(d), np.zeros(s), np.zeros(n_angles)
     bits = np.empty(d * s, np.int32)
     squares = _exponentiate(scores.reshape(n_angles, d * s), np.float32(top), np.float32(LOG2_E / temperature),
-                            np.float32(LOWEST * LOG2_E), bits, bits.view(np.float32), per_direction, per_shift)
-    return marginals(float(top), best, per_direction, per_shift, squares, temperature)
+                            np.float32(LOWEST * LOG2_E), bits, bits.view(np.float32), per_direction, per_shift,
+                            per_angle)
+    return marginals(float(top), best, per_direction, per_shift, per_angle, squares, temperature)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _exponentiate(scores, top, scale, lowest, bits, powers, per_direction, per_shift):
+def _exponentiate(scores, top, scale, lowest, bits, powers, per_direction, per_shift, per_angle):
     d, s = len(per_direction), len(per_shift)
     squares = 0.0
     for k in range(len(scores)):
@@ -46,6 +47,7 @@ def _exponentiate(scores, top, scale, lowest, bits, powers, per_direction, per_s
             for j in range(i * s, (i + 1) * s):
                 total += row[j]
             per_direction[i] += total
+            per_angle[k] += total
             if total > np.float32(1e-12):
                 for j in range(s):
                     per_shift[j] += row[i * s + j]

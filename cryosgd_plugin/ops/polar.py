@@ -13,6 +13,7 @@ the measure itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import fft
@@ -75,32 +76,84 @@ def from_harmonics(spectrum, n_angles: int):
     return 0.5 * (first + second) + 0.5j * (first - second)
 
 
-def correlate(images, directions, n_angles: int, *, power=None, offset=None):
-    """Scores of images against directions at every in-plane angle.
+def correlate(images, directions, n_angles: int, *, power=None, offset=None, angles=None, turns=None):
+    """Scores of images against directions at every in-plane angle, or at chosen ones.
 
     images : (m, rings, s) complex64 harmonics; directions : (m, d, rings) complex64 harmonics, weighted by ring.
     n_angles : length of the circle, m = n_angles // 2 + 1.
     power : (n_angles // 4 + 1, d) complex64 harmonics of a function of period π to subtract from every score
-    offset : (s,) float32 to add to every score
-    Returns (n_angles, d, s) float32: element [k] is Σ image(θ) · direction(θ + 2πk / n_angles) − power_k + offset.
+    offset : broadcastable to (d, s), float32, to add to every score
+    angles : (a,) steps of the circle to evaluate; all where None. turns : (d,) steps by which each direction's circle
+    is turned beforehand; 0 where None.
+    Returns (a or n_angles, d, s) float32: at step k, Σ image(θ) · direction(θ + 2π (k + turn) / n_angles) − power +
+    offset.
     """
     xp = array_module(images)
     product = xp.matmul(directions, xp.conj(images))
     # both are cheaper here than on the scores: a function of period π has only even harmonics, a constant only one
     if power is not None:
         product[::2] -= 2 * power[:, :, None]
+    if turns is not None:
+        product *= turn_phases(turns, n_angles, xp)[:, :, None]
     if offset is not None:
         product[0] += n_angles * offset
-    return _irfft(product, n_angles, 0, xp)
+    if angles is None:
+        return _irfft(product, n_angles, 0, xp)
+    # the few rows of an inverse transform that are asked for, as a matrix product
+    inverse = _fourier_rows(angles, n_angles, xp) / n_angles
+    inverse[:, 1:(n_angles + 1) // 2] *= 2
+    return xp.ascontiguousarray((inverse @ product.reshape(len(product), -1)).real).reshape(
+        (len(angles),) + product.shape[1:])
 
 
-def spread(posterior, images):
+def posterior_harmonics(posterior, n_angles: int, *, angles=None, turns=None):
+    """(m, d, s) complex64 harmonics over the in-plane angle of (a or n_angles, d, s) float32 posterior weights.
+
+    angles, turns : as in `correlate`, whose adjoint begins here.
+    """
+    xp = array_module(posterior)
+    if angles is None:
+        spectrum = _rfft(posterior, 0, xp)
+    else:
+        forward = xp.conj(_fourier_rows(angles, n_angles, xp)).T
+        spectrum = (forward @ posterior.reshape(len(angles), -1)).reshape((-1,) + posterior.shape[1:])
+    if turns is not None:
+        spectrum = spectrum * xp.conj(turn_phases(turns, n_angles, xp))[:, :, None]
+    return spectrum
+
+
+def spread(spectrum, images):
     """Adjoint of `correlate` in the directions: where each image's rings go, summed over angle and shift.
 
-    posterior : (n_angles, d, s) float32; images : (m, rings, s) complex64. Returns (m, d, rings) complex64.
+    spectrum : (m, d, s) complex64 of `posterior_harmonics`; images : (m, rings, s) complex64.
+    Returns (m, d, rings) complex64.
     """
-    xp = array_module(images)
-    return xp.matmul(_rfft(posterior, 0, xp), images.transpose(0, 2, 1))
+    return array_module(images).matmul(spectrum, images.transpose(0, 2, 1))
+
+
+def spread_power(spectrum, power):
+    """Adjoint of `correlate` in its `power`: where each image's ring function of period π goes.
+
+    spectrum : (m, d, s) complex64 of `posterior_harmonics`; power : (m', rings) complex64, m' = n_angles // 4 + 1.
+    Returns (m', d, rings) complex64.
+    """
+    return spectrum[::2].sum(axis=2)[:, :, None] * power[:, None, :]
+
+
+def turn_phases(turns, n_angles: int, xp=np):
+    """(m, d) complex64: what turning circles by (d,) steps multiplies their harmonics with."""
+    steps = np.outer(np.arange(n_angles // 2 + 1), np.asarray(turns)) % n_angles
+    return xp.asarray(_circle(n_angles)[steps])
+
+
+def _fourier_rows(angles, n_angles, xp):
+    """(a, m) complex64: exp(2πi a m / n_angles)."""
+    return turn_phases(angles, n_angles, xp).T.copy()
+
+
+@lru_cache(maxsize=64)
+def _circle(n_angles):
+    return np.exp(2j * np.pi * np.arange(n_angles) / n_angles).astype(np.complex64)
 
 
 def _rfft(array, axis, xp):

@@ -17,7 +17,7 @@ class Marginals(NamedTuple):
     log_evidence : temperature · log Σ exp(score / temperature) in nats; at temperature 1 the log evidence summed
         over the poses, without the image's own power
     effective_poses : 1 / Σ p²
-    direction_mass : (d,) and shift_mass : (s,) posterior mass of each, summing to 1
+    direction_mass : (d,), shift_mass : (s,), angle_mass : (a,) posterior mass of each, summing to 1
     best : flat index into (angle, direction, shift) of the best pose
     total : what the weights left in `scores` sum to (they are relative to the best pose's)
     """
@@ -26,6 +26,7 @@ class Marginals(NamedTuple):
     effective_poses: float
     direction_mass: np.ndarray
     shift_mass: np.ndarray
+    angle_mass: np.ndarray
     best: int
     total: float
 
@@ -53,12 +54,13 @@ def exponentiate_plain(scores, temperature: float) -> Marginals:
     xp.exp(scores, out=scores)
     per_direction = to_host(scores.sum(axis=(0, 2), dtype=xp.float64))
     per_shift = to_host(scores.sum(axis=(0, 1), dtype=xp.float64))
+    per_angle = to_host(scores.sum(axis=(1, 2), dtype=xp.float64))
     squares = float(xp.square(scores).sum(dtype=xp.float64))
-    return marginals(top, best, per_direction, per_shift, squares, temperature)
+    return marginals(top, best, per_direction, per_shift, per_angle, squares, temperature)
 
 
-def marginals(top, best, per_direction, per_shift, squares, temperature) -> Marginals:
+def marginals(top, best, per_direction, per_shift, per_angle, squares, temperature) -> Marginals:
     """The named results of either kernel from its sums."""
     total = float(per_direction.sum())
     return Marginals(top + temperature * float(np.log(total)), total ** 2 / squares, per_direction / total,
-                     per_shift / total, best, total)
+                     per_shift / total, per_angle / total, best, total)

@@ -6,9 +6,17 @@ from typing import Optional
 
 from ...core.settings import Settings, need
 from ...core.symmetry import point_group
+from ..optimisers import OPTIMISERS as STEP_RULES
+from .priors import PRIORS
 
-OPTIMISERS = ("sgd-momentum",)
-START_KINDS = ("spheres", "noise")
+# the two methods that see all particles each time, for comparison (paper 1 Fig. 11)
+BASELINES = ("batch-em", "projection-matching")
+OPTIMISERS = tuple(name for name in STEP_RULES if name != "whole-step") + BASELINES
+START_KINDS = ("spheres", "noise", "map")
+QUADRATURES = ("healpix", "saff-kuijlaars")
+MARCHES = ("iterations", "need")
+# η at the start and at the end where none is given; SAGD and the two quasi-second order methods tune their own
+STEP_SIZES = {"sagd": (1.0, 1.0), "nesterov": (0.25, 0.15), "hessian-free": (0.5, 0.3), "olbfgs": (0.5, 0.3)}
 
 
 @dataclass(frozen=True)
@@ -19,14 +27,24 @@ class AbInitioConfig(Settings):
     diameter_a : particle diameter in Å, outside which the map is solvent; images are masked to it, softly.
     symmetry : point group in RELION's names (C1, C4, D2, T, O, I1 …), imposed after `symmetry_start` of the run.
     initial_resolution_a, final_resolution_a : Å; the resolution in use marches from the first to the second.
-    iterations : minibatch steps in all. minibatch : images a step at the start and at the end.
-    momentum : μ of paper 0 eq. 7. step_size : η at the start and at the end, in units of the full
-        diagonally preconditioned step.
+    iterations : minibatch steps in all. minibatch : images a step at the start and at the end; None takes them from
+        the resolution and the number of structures. SAGD takes `sagd_minibatch` images, the baselines all.
+    march : by "iterations", or by "need": on as soon as the held-out error no longer falls.
+    held_out : particles kept out of the steps (a tenth of all at most, none where that is under 50), whose error is
+        watched; early_stop : end the rest at the final resolution when it stops falling.
+    classes : number of structures K. class_similarity : share of each image given to all alike in the beginning.
+    optimiser : a name of engines/optimisers, or a baseline. momentum : μ of paper 0 eq. 7. step_size : η at the start
+        and at the end, in units of the full preconditioned step; None takes the optimiser's own.
+    preconditioner : divide gradients by the CTF² weight of each voxel, or (False) by its largest value.
+    importance_sampling : sample the poses of particles seen before; oversampling : s0 of paper 1 §3.4.
+    quadrature : "healpix" with a square grid of shifts, or "saff-kuijlaars" with Gauss-Hermite shifts, both with paper
+        1's counts (§3.2).
+    prior, prior_strength : a name of priors.py, and its pure number.
     significant_poses : share of poses (effective sample size / poses) that the noise inflation aims at in the
         beginning; the inflation is annealed to 1.
     shift_range_a : Å, largest shift searched from the box centre; None takes 6 % of the diameter, at least 10 Å.
-    classes : number of structures (1 here). seed : of all randomness.
-    positivity, centring : constraints on the map after each step.
+    start : "spheres", "noise", or "map" (given to the engine). seed : of all randomness.
+    positivity, centring : constraints on the maps after each step.
     max_particles : use this many, drawn by the seed; None uses all.
     """
 
@@ -37,14 +55,25 @@ class AbInitioConfig(Settings):
     initial_resolution_a: float = 40.0
     final_resolution_a: float = 12.0
     iterations: int = 200
-    minibatch: tuple = (60, 150)
+    minibatch: Optional[tuple] = None
+    march: str = "iterations"
+    held_out: int = 200
+    early_stop: bool = True
+    classes: int = 1
+    class_similarity: float = 0.1
+    optimiser: str = "sgd-momentum"
     momentum: float = 0.5
-    step_size: tuple = (0.5, 0.3)
+    step_size: Optional[tuple] = None
+    preconditioner: bool = True
+    sagd_minibatch: int = 200
+    importance_sampling: bool = True
+    oversampling: float = 10.0
+    quadrature: str = "healpix"
+    prior: str = "uniform"
+    prior_strength: float = 1.0
     significant_poses: float = 0.01
     shift_range_a: Optional[float] = None
-    classes: int = 1
     seed: int = 0
-    optimiser: str = "sgd-momentum"
     start: str = "spheres"
     symmetry_start: float = 0.3
     positivity: bool = True
@@ -71,15 +100,27 @@ class AbInitioConfig(Settings):
               f"{extent:g} Å; give {extent / 3:.3g} Å or less")
         need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
         need(self.iterations >= 10, f"{self.iterations} iterations are too few; give at least 10")
-        need(self.classes == 1, f"{self.classes} classes were asked for; this engine estimates one structure so far")
+        need(1 <= self.classes <= 50, f"{self.classes} classes were asked for; give 1 to 50")
+        need(0 <= self.class_similarity < 1, f"class similarity {self.class_similarity} must lie in [0, 1)")
         need(0 <= self.momentum < 1, f"momentum {self.momentum} must lie in [0, 1)")
+        if self.step_size is None:
+            object.__setattr__(self, "step_size", STEP_SIZES.get(self.optimiser, (0.5, 0.3)))
         need(all(0 < s <= 10 for s in self.step_size), f"step sizes {self.step_size} must lie in (0, 10]")
-        need(all(m >= 1 for m in self.minibatch), f"minibatch {self.minibatch} must hold at least one image")
+        need(self.minibatch is None or all(m >= 1 for m in self.minibatch),
+             f"minibatch {self.minibatch} must hold at least one image")
+        need(self.sagd_minibatch >= 1, f"SAGD's minibatch {self.sagd_minibatch} must hold at least one image")
+        need(self.held_out >= 0, f"{self.held_out} particles can't be held out; give 0 or more")
+        need(self.oversampling > 0, f"oversampling {self.oversampling} must be positive; the paper's is 10")
         need(0 < self.significant_poses < 1, f"share of significant poses {self.significant_poses} must lie in (0, 1)")
         need(0 <= self.symmetry_start <= 1, f"symmetry start {self.symmetry_start} must lie in [0, 1]")
-        need(self.optimiser in OPTIMISERS,
-              f"optimiser '{self.optimiser}' is unknown; choose of {', '.join(OPTIMISERS)}")
-        need(self.start in START_KINDS, f"start '{self.start}' is unknown; choose of {', '.join(START_KINDS)}")
+        for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("start", self.start, START_KINDS),
+                                   ("quadrature", self.quadrature, QUADRATURES), ("march", self.march, MARCHES),
+                                   ("prior", self.prior, tuple(PRIORS))):
+            need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
+        need(self.prior == "uniform" or self.prior_strength > 0,
+             f"the strength {self.prior_strength} of the {self.prior} prior is not positive; give a number above 0")
+        need(self.march == "iterations" or self.held_out > 0,
+             "a march by need watches particles that are held out; give --held-out above 0")
         need(self.max_particles is None or self.max_particles > 0,
               f"max particles {self.max_particles} must be positive, or left out to use all")
         need(self.shift_range_a is None or self.shift_range_a >= 0, f"shift range {self.shift_range_a} Å is negative")
@@ -88,3 +129,13 @@ class AbInitioConfig(Settings):
     def shift_range(self) -> float:
         """Largest shift searched, Å."""
         return max(10.0, 0.06 * self.diameter_a) if self.shift_range_a is None else self.shift_range_a
+
+    @property
+    def whole_set(self) -> bool:
+        """Whether each step sees all particles."""
+        return self.optimiser in BASELINES
+
+    @property
+    def inflates(self) -> bool:
+        """Whether the noise is inflated in the beginning: not for the methods that are compared as they are known."""
+        return not self.whole_set

@@ -1,12 +1,12 @@
-"""The last part of a run: a pose for every particle, and the map from all of them.
+"""The last part of a run: structure and pose for every particle, and the maps from all of them.
 
-The minibatch map averages only the last few thousand images. A full pass gives each particle its posterior at the
-final resolution and collects two independent halves of the gradient; each half takes one whole preconditioned step
-from the minibatch map, which in shells that the images determine is their least-squares map. The lowest shells, which
-the CTF hides, stay near the minibatch map, which the halves share there: solved for alone they drown a map in a halo
-(a slight grey level around crowded particles, divided by a CTF of 0.1). The FSC of the halves weighs the final map.
-Both were aligned to one map, so this FSC says how well the images determine the map at these poses, not more: it is no
-gold-standard resolution, and is never named so.
+The minibatch maps average only the last few thousand images. A full pass gives each particle its posterior at the
+final resolution and collects two independent halves of the gradient of each structure; each half takes one whole
+preconditioned step from the minibatch map, which in shells that the images determine is their least-squares map. The
+lowest shells, which the CTF hides, stay near the minibatch map, which the halves share there: solved for alone they
+drown a map in a halo (a slight grey level around crowded particles, divided by a CTF of 0.1). The FSC of the halves
+weighs the final map. Both were aligned to one map, so this FSC says how well the images determine the map at these
+poses, not more: it is no gold-standard resolution, and is never named so.
 """
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ...core.masks import soft_sphere
 from ...core.shells import fsc, shell_index_3d
 from ...ops.slicing import from_half_volume, half_volume_radius, hermitian
 from .model import floored
+from .slices import back_project
 
 # images in each unit of a pass: small enough to checkpoint often, large enough to fill the slices' cost
 CHUNK = 500
@@ -27,7 +28,7 @@ CHUNK = 500
 
 @dataclass
 class Reconstruction:
-    """What a pass gives.
+    """What a pass gives for one structure.
 
     volume, half1, half2 : (box,)*3 float32 at the particles' box and units; the halves are windowed, not weighted by
         the FSC; none is made non-negative, which costs a finished map of many images more detail than noise
@@ -42,9 +43,10 @@ class Reconstruction:
 
 
 class Assignment:
-    """A pass over all particles with the engine's present map; `chunks()` can be left and gone on with.
+    """A pass over all particles with the engine's present maps; `chunks()` can be left and gone on with.
 
-    Per particle, in table order: rotations (n, 3, 3), shifts_a (n, 2), log_evidence (n,), best_mass (n,).
+    Per particle, in table order: structures (n,), class_mass (n, K), rotations (n, 3, 3), shifts_a (n, 2),
+    log_evidence (n,), best_mass (n,), effective_poses (n,).
     """
 
     def __init__(self, engine, *, rows=None, halves=None):
@@ -53,10 +55,11 @@ class Assignment:
         self.rows = np.arange(len(engine.table)) if rows is None else rows
         self.halves = halves
         self.radius = engine.set_resolution(config.final_resolution_a)
-        shape = half_volume_radius(self.radius).shape
-        self.gradient = np.zeros((2,) + shape, np.complex64)
-        self.weight = np.zeros((2,) + shape, np.float32)
+        shape = (2, config.classes) + half_volume_radius(self.radius).shape
+        self.gradient = np.zeros(shape, np.complex64)
+        self.weight = np.zeros(shape, np.float32)
         n = len(engine.table)
+        self.structures, self.class_mass = np.zeros(n, int), np.zeros((n, config.classes))
         self.rotations, self.shifts_a = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 2))
         self.log_evidence, self.best_mass = np.zeros(n), np.zeros(n)
         self.effective_poses = np.zeros(n)
@@ -64,8 +67,7 @@ class Assignment:
 
     def chunks(self):
         """Work through the particles; yields (done, total) after each chunk."""
-        engine, config = self.engine, self.engine.config
-        teams = engine.levels(config.final_resolution_a, symmetry=engine.symmetriser.current)
+        teams = self.engine.teams(self.engine.model.volumes)
         while self.done < len(self.rows):
             rows = self.rows[self.done:self.done + CHUNK]
             for half in (0, 1):
@@ -75,20 +77,9 @@ class Assignment:
             self.done += len(rows)
             yield self.done, len(self.rows)
 
-    def reconstruct(self) -> Reconstruction:
-        """The map of all particles passed so far, weighted by the FSC of its halves."""
-        engine, config = self.engine, self.engine.config
-        box, full = engine.model.box_size, config.box_size
-        whole = np.ones(self.radius + 1)
-        halves = [_weigh(self._stepped(g, w), whole, self.radius) for g, w in zip(self.gradient, self.weight)]
-        pixel = engine.extent_a / box
-        mask = soft_sphere(box, min(config.diameter_a / 2 / pixel, box / 2 - 2), 2)
-        curve = np.zeros(full // 2 + 1)
-        measured = fsc(halves[0], halves[1], mask=mask)
-        curve[:min(self.radius + 1, len(measured))] = measured[:self.radius + 1]
-        volume = _weigh(self._stepped(self.gradient.sum(axis=0), self.weight.sum(axis=0)), curve, self.radius)
-        return Reconstruction(*(resample_volume(v * mask, full).astype(np.float32) for v in (volume, *halves)),
-                              curve, self.radius)
+    def reconstruct(self) -> list:
+        """For each structure the Reconstruction of all particles passed so far."""
+        return [self._reconstruct(structure) for structure in range(self.engine.config.classes)]
 
     def state(self) -> dict:
         """What `chunks` needs to go on."""
@@ -100,25 +91,46 @@ class Assignment:
             value = np.asarray(state[name])
             setattr(self, name, value if value.ndim else int(value))
 
-    _saved = ("gradient", "weight", "rotations", "shifts_a", "log_evidence", "best_mass", "effective_poses", "done",
-              "halves", "rows")
+    _saved = ("gradient", "weight", "structures", "class_mass", "rotations", "shifts_a", "log_evidence", "best_mass",
+              "effective_poses", "done", "halves", "rows")
 
     def _add(self, teams, rows, half):
-        engine = self.engine
-        batch = engine.expect(teams, rows, temperature=1.0)
-        gradient, weight = engine.gradient(batch, teams[0][-1], self.radius)
+        engine, config = self.engine, self.engine.config
+        batch = engine.expect(teams, rows, 1.0)
+        numerator, weight = batch.rings()
+        gradient, weight = back_project(numerator - weight * batch.values, weight, batch.grid,
+                                        engine.symmetriser.operators, self.radius, rows=batch.sums.rows,
+                                        classes=config.classes)
         self.gradient[half] += to_host(gradient)
         self.weight[half] += to_host(weight)
         for row, image in zip(rows, batch.images):
+            self.structures[row], self.class_mass[row] = image.structure, image.class_mass
             self.rotations[row], self.shifts_a[row] = image.rotation, image.shift_a
-            self.log_evidence[row] = image.log_evidence - np.log(image.n_poses)
-            self.best_mass[row], self.effective_poses[row] = image.best_mass, image.effective_poses
+            self.log_evidence[row], self.best_mass[row] = image.log_evidence, image.best_mass
+            self.effective_poses[row] = image.effective_poses
 
-    def _stepped(self, gradient, weight):
-        """The minibatch map after one whole step along the given sums."""
+    def _reconstruct(self, structure) -> Reconstruction:
+        engine, config = self.engine, self.engine.config
+        box, full = engine.model.box_size, config.box_size
+        gradient, weight = self.gradient[:, structure], self.weight[:, structure]
+        whole = np.ones(self.radius + 1)
+        halves = [_weigh(self._stepped(structure, g, w), whole, self.radius) for g, w in zip(gradient, weight)]
+        pixel = engine.extent_a / box
+        mask = soft_sphere(box, min(config.diameter_a / 2 / pixel, box / 2 - 2), 2)
+        curve = np.zeros(full // 2 + 1)
+        measured = fsc(halves[0], halves[1], mask=mask)
+        curve[:min(self.radius + 1, len(measured))] = measured[:self.radius + 1]
+        stepped = self._stepped(structure, gradient.sum(axis=0), weight.sum(axis=0))
+        volume = _weigh(stepped, curve, self.radius)
+        return Reconstruction(*(resample_volume(v * mask, full).astype(np.float32) for v in (volume, *halves)),
+                              curve, self.radius)
+
+    def _stepped(self, structure, gradient, weight):
+        """A minibatch map after one whole step along the given sums."""
         weight = hermitian(weight.copy())
         change = hermitian(gradient.copy()) / floored(weight, weight, self.radius, outer=False)
-        return to_host(self.engine.model.volume) + from_half_volume(change, self.engine.model.box_size)
+        model = self.engine.model
+        return to_host(model.volumes[structure]) + from_half_volume(change, model.box_size)
 
 
 def draw_halves(n: int, given, rng) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from ...core.errors import InputError
 from .expectation import MAX_DIRECTIONS
 from .grids import fourier_radius, make_levels
+from .model import PACK_MARGIN
 
 MAX_LANES = 4
 # bytes per direction, ring and angle: harmonics and rings are complex64 of half the angles, squares of a quarter
@@ -21,9 +22,10 @@ def plan_lanes(config, memory_gb: float, threads: int, devices: int = 1):
     Raises InputError where not even one does, with the budget that would be enough.
     """
     grids = make_levels(config.final_resolution_a, config, symmetry=_finest_symmetry(config))
-    fixed = sum(_cells(grid) * SLICE_BYTES for grid in grids) + 4 * _cells(grids[-1])
-    per_lane = _cells(grids[-1]) * SUM_BYTES
-    directions = [len(grids[0].pixels)] + [min(MAX_DIRECTIONS, len(grid.pixels)) for grid in grids[1:]]
+    fixed = config.classes * (sum(_cells(grid) * SLICE_BYTES for grid in grids) + 4 * _cells(grids[-1]))
+    per_lane = config.classes * _cells(grids[-1]) * SUM_BYTES
+    directions = [config.classes * n for n in
+                  [grids[0].n_directions] + [min(MAX_DIRECTIONS, grid.n_directions) for grid in grids[1:]]]
     per_thread = max(d * grid.polar.n_angles * len(grid.shifts_a) * SCORE_BYTES for d, grid in zip(directions, grids))
     available = memory_gb * 1e9
     lanes = int(min(max(MAX_LANES, devices), (available - fixed - threads * per_thread) // per_lane))
@@ -31,14 +33,28 @@ def plan_lanes(config, memory_gb: float, threads: int, devices: int = 1):
         needed = (fixed + per_lane + threads * per_thread) / 1e9
         raise InputError(f"a memory budget that leaves {memory_gb:.3g} GB for the poses is too small for "
                          f"{config.final_resolution_a:g} Å with {threads} threads, which take {needed:.2g} GB; raise "
-                         f"--memory by {max(0.1, needed - memory_gb) * 1.5:.1f}, or give fewer threads or a coarser "
-                         "final resolution")
+                         f"--memory by {max(0.1, needed - memory_gb) * 1.5:.1f}, or give fewer threads or classes or a "
+                         "coarser final resolution")
     radius = fourier_radius(config.final_resolution_a, config.box_size, config.pixel_size)
     return lanes, min(config.box_size, 2 * radius + 4)
 
 
+def sagd_minibatch(config, n_images: int, memory_gb: float) -> int:
+    """Images in each minibatch of SAGD's fixed partition: as asked for, or more, so that the table of gradients fits.
+
+    Raises InputError where a table of two does not.
+    """
+    radius = fourier_radius(config.final_resolution_a, config.box_size, config.pixel_size)
+    entry = 8 * config.classes * (2 * (radius + PACK_MARGIN)) ** 2 * (radius + PACK_MARGIN + 1)
+    entries = int(memory_gb * 1e9 // entry)
+    if entries < 2:
+        raise InputError(f"SAGD keeps a gradient of {entry / 1e6:.0f} MB for each minibatch, and {memory_gb:.2g} GB "
+                         "hold fewer than two; raise --memory, or choose another optimiser")
+    return max(config.sagd_minibatch, -(-n_images // entries))
+
+
 def _cells(grid):
-    return len(grid.pixels) * grid.polar.radius * grid.polar.n_angles
+    return grid.n_directions * grid.polar.radius * grid.polar.n_angles
 
 
 def _finest_symmetry(config):

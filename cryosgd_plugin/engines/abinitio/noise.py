@@ -22,27 +22,25 @@ class NoiseModel:
         """From pixels outside the particle's circle of (n, d, d) images."""
         return cls(border_noise_spectrum(images, radius_px))
 
-    def update(self, batch, bank) -> None:
-        """Blend in the residual power of a minibatch: mean |X − C Y|² under each image's posterior.
+    def update(self, residual, n_images: int) -> None:
+        """Blend in the residual power of a minibatch: (radius,) mean |X − C Y|² under each image's posterior.
 
         X is masked, C Y is not: signal that the CTF spreads beyond the mask counts as noise.
         """
-        residual = residual_power(batch, bank, self.spectrum) / batch.noise_share
         rings = slice(1, len(residual) + 1)
-        n = len(batch.images)
         # borders count as 200 images: the first residuals are those of a wrong map
-        seen = np.minimum(self.images_seen[rings] + n, MEMORY)
-        share = n / (seen + 200)
+        seen = np.minimum(self.images_seen[rings] + n_images, MEMORY)
+        share = n_images / (seen + 200)
         lowest = 0.2 * self.spectrum[rings]
         self.spectrum[rings] += share * (np.maximum(residual, lowest) - self.spectrum[rings])
         self.images_seen[rings] = seen
 
 
-def residual_power(batch, bank, spectrum) -> np.ndarray:
+def residual_power(batch, spectrum) -> np.ndarray:
     """(radius,) mean over images and ring of |X − C Y|², from |X|² and the batch's sums."""
-    xp = array_module(bank.values)
-    numerator, weight = batch.sums.rings()
-    values = bank.values
+    values = batch.values
+    xp = array_module(values)
+    numerator, weight = batch.rings()
     linear = (numerator.real * values.real + numerator.imag * values.imag).sum(axis=(0, 2), dtype=xp.float64)
     square = (weight * (values.real ** 2 + values.imag ** 2)).sum(axis=(0, 2), dtype=xp.float64)
     n_half = values.shape[2]

@@ -1,4 +1,4 @@
-"""Imposing a point group late: first find where its axes lie in the map that grew without it."""
+"""Imposing a point group late: first find where its axes lie in the maps that grew without it."""
 from __future__ import annotations
 
 import numpy as np
@@ -8,17 +8,17 @@ from ..align import align_to_group
 
 
 class Symmetriser:
-    """Keeps the map in C1 until its time, then turns it onto the group's axes and imposes the group.
+    """Keeps the maps in C1 until their time, then turns each onto the group's axes and imposes the group.
 
     group : point group name; start : share of the run after which it is imposed.
     current : the group in force; operators : (g, 3, 3) of it.
-    score : once imposed, the share of the map's power that the group explained at that moment (1: all of it).
+    scores : once imposed, per map the share of its power that the group explained at that moment (1: all of it).
     """
 
     def __init__(self, group: str, start: float):
         self.group, self.start = group.upper(), start
         self.current = "C1"
-        self.score = None
+        self.scores = None
 
     @property
     def operators(self) -> np.ndarray:
@@ -29,14 +29,17 @@ class Symmetriser:
         """Whether the operators in force leave only one centre."""
         return len(self.operators) > 1
 
-    def is_due(self, iteration: int, iterations: int) -> bool:
-        return self.current != self.group and self.group != "C1" and iteration >= self.start * iterations
+    def is_due(self, progress: float) -> bool:
+        return self.current != self.group and self.group != "C1" and progress >= self.start
 
-    def impose(self, volume, radius: int) -> np.ndarray:
-        """Turn the map onto the group's axes, average it over the group, and keep the group from now on.
+    def impose(self, volumes, radius: int) -> np.ndarray:
+        """Turn each map onto the group's axes, average it over the group, and keep the group from now on.
 
-        volume : (d, d, d) float32; radius : Fourier px it is known to. Returns (d, d, d) float32.
+        volumes : (K, d, d, d) float32; radius : Fourier px they are known to. Returns the same shape.
         """
-        alignment, self.score = align_to_group(volume, self.group, radius=min(radius, volume.shape[0] // 2 - 1))
+        reach = min(radius, volumes.shape[-1] // 2 - 1)
+        found = [align_to_group(volume, self.group, radius=reach) for volume in volumes]
+        self.scores = np.array([score for _, score in found])
         self.current = self.group
-        return symmetrise(alignment.apply(volume), self.group)
+        return np.stack([symmetrise(alignment.apply(volume), self.group)
+                         for (alignment, _), volume in zip(found, volumes)])

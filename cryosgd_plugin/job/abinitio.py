@@ -14,43 +14,49 @@ import scipy
 import scipy.fft
 from threadpoolctl import threadpool_limits
 
-from . import __version__
-from .core.backend import get_array_module, parse_device
-from .core.ctf import unsupported_optics
-from .core.errors import InputError
-from .core.shells import crossing_resolution
-from .engines.abinitio.config import AbInitioConfig
-from .engines.abinitio.engine import AbInitio
-from .engines.abinitio.finish import Assignment, draw_halves
-from .engines.abinitio.memory import plan_lanes
-from .io.fsc_star import write_fsc
-from .io.pictures import save_fsc_png, save_slices_png
-from .io.result_folder import FSC, HALF1, HALF2, JOB, PARTICLES, PICTURES, SUMMARY, VOLUME
-from .io.runfolder import RunFolder
-from .io.source import ParticleSource
-from .io.stacks import check_stacks
-from .io.star import write_particles
-from .io.volumes import write_volume
+from .. import __version__
+from ..core.backend import get_array_module, parse_device
+from ..core.ctf import unsupported_optics
+from ..core.errors import InputError
+from ..core.shells import crossing_resolution
+from ..engines.abinitio.config import AbInitioConfig
+from ..engines.abinitio.engine import AbInitio
+from ..engines.abinitio.finish import Assignment, draw_halves
+from ..engines.abinitio.memory import plan_lanes
+from ..engines.abinitio.start import map_start
+from ..io.abinitio_pictures import save_abinitio_pictures
+from ..io.fsc_star import write_fsc
+from ..io.pictures import save_fsc_png, save_slices_png
+from ..io.result_folder import FSC, HALF1, HALF2, JOB, PARTICLES, PICTURES, SUMMARY, VOLUME, result_name
+from ..io.runfolder import RunFolder
+from ..io.source import ParticleSource
+from ..io.stacks import check_stacks
+from ..io.star import write_particles
+from ..io.volumes import read_volume, write_volume
+from .words import outcome
 
 # a killed run loses at most this much
 CHECKPOINT_SECONDS = float(os.environ.get("CRYOSGD_CHECKPOINT_SECONDS", 20.0))
 PROGRESS_SECONDS = 1.0
 # progress maps kept of a run, at most about this many
 PROGRESS_MAPS = 20
-# of the memory budget: what reading and preparing images may take
-SOURCE_SHARE = 0.25
+# of the memory budget: what reading and preparing images may take, and SAGD's table where there is one
+SOURCE_SHARE, TABLE_SHARE = 0.25, 0.25
+# a structure with less than this share of an even one's particles is named in the outcome
+STARVED = 0.2
 
 
 class AbInitioJob:
     """One run of the ab initio engine in a run folder; a context manager, which holds the folder's lock.
 
     folder : run folder. table : ParticleTable; its poses are not read. source_file : noted in job.json.
-    resume : go on from the folder's checkpoint where there is one, else start.
+    resume : go on from the folder's checkpoint where there is one, else start. start_map : path of the map to start
+    from, where config.start is "map".
     Raises InputError for whatever is wrong with the input, before computing.
     """
 
     def __init__(self, folder, table, config: AbInitioConfig, *, source_file: str, device: str = "cpu",
-                 threads: int = 1, memory_gb: float = 4.0, scratch_dir=None, resume: bool = False):
+                 threads: int = 1, memory_gb: float = 4.0, scratch_dir=None, resume: bool = False, start_map=None):
         self.started = time.time()
         self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
         self.xp = get_array_module(device)
@@ -58,7 +64,10 @@ class AbInitioJob:
         self.table = table = replace(table, rotations=None, shifts_a=None, extra=dict(table.extra))
         self.warnings = check_stacks(table) + unsupported_optics(table)
         present = resume and os.path.exists(os.path.join(folder, JOB))
-        self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE), threads, len(self.devices))
+        self.start_map = self._read_start(start_map)
+        self.table_gb = TABLE_SHARE * memory_gb if config.optimiser == "sagd" else 0.0
+        self.lanes, box = plan_lanes(config, memory_gb * (1 - SOURCE_SHARE) - self.table_gb, threads,
+                                     len(self.devices))
         if self.lanes < len(self.devices):
             self.warnings.append(f"The memory budget leaves work for {self.lanes} of {len(self.devices)} GPUs; raise "
                                  "--memory.")
@@ -66,7 +75,8 @@ class AbInitioJob:
         self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,
                                      memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
         job = dict(program="abinitio", version=__version__, particles=source_file, n_particles=len(table),
-                   table=_fingerprint(table), parameters=config.to_dict())
+                   table=_fingerprint(table), parameters=config.to_dict(),
+                   start_map=None if start_map is None else _fingerprint_map(*self.start_map))
         try:
             self.folder = RunFolder(folder, resume=present)
         except BaseException:
@@ -74,7 +84,7 @@ class AbInitioJob:
             raise
         try:
             if present:
-                self._refuse_other_job(job)
+                refuse_other_job(self.folder, job, ("program", "version", "table", "parameters", "start_map"))
                 # they settle the order of summation: threads and memory may change when a run goes on, these may not
                 self.lanes = self.folder.read_job()["lanes"]
             else:
@@ -117,7 +127,7 @@ class AbInitioJob:
         self.contrast, self.source.invert = self.source.check_sample()
         print(self.contrast + (" Their sign is changed." if self.source.invert else ""), flush=True)
         engine = AbInitio(self.config, self.table, self.source, xp=self.xp, threads=self.threads, lanes=self.lanes,
-                          devices=self.devices)
+                          devices=self.devices, start_map=self.start_map, table_gb=self.table_gb)
         checkpoint = self.folder.load_checkpoint() if self.folder.has_checkpoint else None
         if checkpoint is not None:
             engine.restore(_part(checkpoint, "engine_"))
@@ -128,33 +138,60 @@ class AbInitioJob:
         assignment = self._assign(engine, checkpoint)
         return self._finish(engine, assignment)
 
+    def _read_start(self, path):
+        if (self.config.start == "map") != (path is not None):
+            raise InputError("a starting map and the start 'map' belong together; give both or neither")
+        if path is None:
+            return None
+        volume, pixel_size = read_volume(path)
+        # refuse now what the engine would refuse after reading thousands of images
+        map_start(volume, pixel_size, box_size=self.config.box_size, box_pixel_size=self.config.pixel_size,
+                  diameter_a=self.config.diameter_a, resolution_a=self.config.initial_resolution_a)
+        return volume, pixel_size
+
     def _iterate(self, engine):
-        start, saved, shown = time.perf_counter(), time.perf_counter(), 0.0
+        start, saved, shown, saving = time.perf_counter(), time.perf_counter(), 0.0, 0.0
         total, first = self.config.iterations, engine.iteration
         done_images, every = 0, max(1, total // PROGRESS_MAPS)
         for record in engine.steps():
             self.folder.append_history(record)
             done_images += record["n_images"]
             now, number = time.perf_counter(), record["iteration"]
-            if now - shown > PROGRESS_SECONDS or number == total:
-                left = (now - start) / (number - first) * (total - number)
+            last = engine.progress.done or engine.stopped
+            if now - shown > PROGRESS_SECONDS or last:
+                left = (now - start) / (number - first) * max(0, total - number)
                 print(f"\rIteration {number} of {total}: {record['resolution_a']:.1f} Å, {record['symmetry']}, "
                       f"{done_images / (now - start) / self.threads:.0f} images/s a core, {_minutes(left)} left\n",
                       end="", flush=True)
                 shown = now
-            if number % every == 0:
-                write_volume(self.folder.progress_path(number), engine.density(), self.config.pixel_size)
-            if now - saved > CHECKPOINT_SECONDS or number == total:
+            if number % every == 0 or last:
+                self._write_progress(engine, number)
+            # what takes long to save is saved less often
+            if now - saved > max(CHECKPOINT_SECONDS, 10 * saving) or last:
+                saving = time.perf_counter()
                 self.folder.save_checkpoint(_prefixed("engine_", engine.state()))
                 saved = time.perf_counter()
+                saving = saved - saving
+        if engine.stopped:
+            print(f"Stopped after {engine.iteration} iterations: {engine.stopped}.", flush=True)
         if done_images:
             self._count("iterations", start, done_images)
+
+    def _write_progress(self, engine, number):
+        for structure, density in enumerate(engine.densities()):
+            write_volume(self.folder.progress_path(number, structure, self.config.classes), density,
+                         self.config.pixel_size)
+        self._write_importance(engine)
+
+    def _write_importance(self, engine):
+        """The mean distribution of view directions over the particles visited (paper 1 Fig. 10)."""
+        self.folder.write_importance(engine.memory.average_directions, engine.memory.average)
 
     def _assign(self, engine, checkpoint):
         start, saved = time.perf_counter(), time.perf_counter()
         print("A pose for every particle, and the map from all of them:", flush=True)
         halves = draw_halves(len(self.table), self.table.half_set, np.random.default_rng(self.config.seed))
-        assignment = Assignment(engine, rows=engine.rows, halves=halves)
+        assignment = Assignment(engine, rows=engine.assigned_rows, halves=halves)
         if checkpoint is not None and "assign_done" in checkpoint:
             assignment.restore(_part(checkpoint, "assign_"))
         first = assignment.done
@@ -171,45 +208,63 @@ class AbInitioJob:
         return assignment
 
     def _finish(self, engine, assignment):
-        config, path = self.config, self.folder.path
-        result = assignment.reconstruct()
-        for name, volume in ((VOLUME, result.volume), (HALF1, result.half1), (HALF2, result.half2)):
-            write_volume(path(name), volume, config.pixel_size)
-        write_fsc(path(FSC), {"masked": result.fsc}, box_size=config.box_size, pixel_size=config.pixel_size)
-        table = self.table
-        table.rotations, table.shifts_a, table.half_set = assignment.rotations, assignment.shifts_a, assignment.halves
-        table.extra.update(rlnMaxValueProbDistribution=assignment.best_mass,
-                           rlnLogLikeliContribution=assignment.log_evidence,
-                           cryosgdEffectivePoses=assignment.effective_poses)
-        write_particles(path(PARTICLES), table.take(assignment.rows))
-        save_slices_png(result.volume, config.pixel_size, path(PICTURES) / "volume.png", "Ab initio map")
-        save_fsc_png(path(PICTURES) / "fsc.png", {"half-maps, same reference": result.fsc},
-                     box_size=config.box_size, pixel_size=config.pixel_size)
-        summary = self._summary(engine, assignment, result)
+        config, path, classes = self.config, self.folder.path, self.config.classes
+        results = assignment.reconstruct()
+        for structure, result in enumerate(results):
+            for name, volume in ((VOLUME, result.volume), (HALF1, result.half1), (HALF2, result.half2)):
+                write_volume(path(result_name(name, structure, classes)), volume, config.pixel_size)
+            write_fsc(path(result_name(FSC, structure, classes)), {"masked": result.fsc}, box_size=config.box_size,
+                      pixel_size=config.pixel_size)
+        write_particles(path(PARTICLES), self._posed(assignment))
+        self._write_importance(engine)
+        self._save_pictures(results)
+        summary = self._summary(engine, assignment, results)
         self.folder.write_summary(summary)
         print(summary["outcome"], flush=True)
         return summary
 
-    def _summary(self, engine, assignment, result):
+    def _posed(self, assignment):
+        """The particles of the run with structure, pose and posterior."""
+        table, classes = self.table, self.config.classes
+        table.rotations, table.shifts_a, table.half_set = assignment.rotations, assignment.shifts_a, assignment.halves
+        table.extra.update(rlnMaxValueProbDistribution=assignment.best_mass,
+                           rlnLogLikeliContribution=assignment.log_evidence,
+                           cryosgdEffectivePoses=assignment.effective_poses)
+        if classes > 1:
+            table.extra["rlnClassNumber"] = assignment.structures + 1
+            table.extra.update({f"cryosgdClass{k + 1:03d}Posterior": assignment.class_mass[:, k]
+                                for k in range(classes)})
+        return table.take(assignment.rows)
+
+    def _save_pictures(self, results):
+        config, pictures = self.config, self.folder.path(PICTURES)
+        names = ["Ab initio map"] if len(results) == 1 else [f"Class {k + 1}" for k in range(len(results))]
+        for structure, (name, result) in enumerate(zip(names, results)):
+            file = result_name(VOLUME, structure, len(results)).replace(".mrc", ".png")
+            save_slices_png(result.volume, config.pixel_size, pictures / file, name)
+        curves = {"half-maps, same reference" if len(results) == 1 else name: result.fsc
+                  for name, result in zip(names, results)}
+        save_fsc_png(pictures / "fsc.png", curves, box_size=config.box_size, pixel_size=config.pixel_size)
+        save_abinitio_pictures(self.folder.folder)
+
+    def _summary(self, engine, assignment, results):
         config = self.config
-        crossing = crossing_resolution(result.fsc[:result.radius + 1], 0.143, config.box_size, config.pixel_size)
-        in_use = config.box_size * config.pixel_size / result.radius
-        consistent = max(crossing, in_use) if np.isfinite(crossing) else None
-        limit = (f"consistent between halves to {consistent:.1f} Å (FSC 0.143, both halves aligned to one map: no "
-                 "gold-standard resolution)" if consistent else "not consistent between halves at any resolution: the "
-                 "images did not determine a map")
-        if consistent and consistent <= in_use * 1.001:
-            # halves of a wrong map agree as well: this curve is no reason to ask for a finer resolution
-            limit += ", the final resolution asked for; compare maps of several seeds before you trust it"
-        symmetry = ""
-        if engine.symmetriser.score is not None:
-            symmetry = (f" {config.symmetry} explained {engine.symmetriser.score:.0%} of the unsymmetrised map's "
-                        "power when it was imposed.")
-        outcome = f"A map from {len(assignment.rows)} particles, {limit}.{symmetry} The hand is not determined."
+        in_use = config.box_size * config.pixel_size / results[0].radius
+        consistent = [_consistent(result, config, in_use) for result in results]
+        rows = assignment.rows
+        counts = np.bincount(assignment.structures[rows], minlength=config.classes)
+        expected = assignment.class_mass[rows].mean(axis=0)
+        starved = [k + 1 for k, share in enumerate(expected) if share < STARVED / config.classes]
+        scores = engine.symmetriser.scores
         return dict(
-            outcome=outcome, resolution_a=in_use, half_fsc_0143_a=consistent, parameters=config.to_dict(),
-            n_particles=len(assignment.rows), symmetry_score=engine.symmetriser.score, contrast=self.contrast,
-            inverted=bool(self.source.invert), working_box_px=self.source.box_size,
+            outcome=outcome(config, len(rows), consistent, in_use, scores, counts, starved, engine.stopped),
+            resolution_a=in_use, half_fsc_0143_a=consistent[0] if len(results) == 1 else consistent,
+            parameters=config.to_dict(), n_particles=len(rows), class_sizes=counts.tolist(),
+            class_shares=expected.tolist(), starved_classes=starved,
+            symmetry_score=None if scores is None else float(scores[0]) if len(scores) == 1 else scores.tolist(),
+            contrast=self.contrast, inverted=bool(self.source.invert), stopped=engine.stopped,
+            iterations_done=engine.iteration, images_visited=engine.images_visited,
+            held_out=len(engine.held_out.rows), working_box_px=self.source.box_size,
             working_pixel_size=self.source.pixel_size, warnings=self.warnings, seconds=self.seconds,
             total_seconds=time.time() - self.started, cpu_seconds=_cpu_seconds(),
             peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, memory_budget_gb=self.memory_gb,
@@ -222,15 +277,26 @@ class AbInitioJob:
         if images:
             self.seconds[phase].update(images=images, images_per_second_per_core=images / seconds / self.threads)
 
-    def _refuse_other_job(self, job):
-        known = self.folder.read_job()
-        for name in ("program", "version", "table", "parameters"):
-            if known.get(name) != _json_like(job[name]):
-                hint = {"table": "the particles differ", "version": f"it was begun by version {known.get('version')}",
-                        "parameters": _difference(known.get(name), job[name])
-                        }.get(name, f"it is a run of {known.get(name)}")
-                raise InputError(f"{self.folder.folder} holds a run that can't be continued: {hint}; give the same "
-                                 "input, or another folder")
+
+def refuse_other_job(folder, job: dict, names) -> None:
+    """Raise InputError unless the RunFolder's job.json has the same entries of those names."""
+    known = folder.read_job()
+    for name in names:
+        if known.get(name) == _json_like(job[name]):
+            continue
+        hint = {"version": f"it was begun by version {known.get('version')}", "table": "the particles differ",
+                "start_map": "the starting map differs",
+                "restarts": f"{known.get('restarts')} restarts were asked for then, {job.get('restarts')} now",
+                "parameters": _difference(known.get(name), job[name])}.get(name, f"it is a run of {known.get(name)}")
+        raise InputError(f"{folder.folder} holds a run that can't be continued: {hint}; give the same input, or "
+                         "another folder")
+
+
+def _consistent(result, config, in_use):
+    """Å at which a structure's halves fall below 0.143, no finer than the resolution in use; None where they never
+    agree."""
+    crossing = crossing_resolution(result.fsc[:result.radius + 1], 0.143, config.box_size, config.pixel_size)
+    return max(crossing, in_use) if np.isfinite(crossing) else None
 
 
 def _difference(known, new):
@@ -249,6 +315,12 @@ def _fingerprint(table):
     for column in (table.stack_id, table.stack_index, table.defocus_u, table.defocus_v, table.defocus_angle_deg,
                    table.phase_shift_deg, table.optics_id):
         digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _fingerprint_map(volume, pixel_size):
+    digest = hashlib.sha256(np.ascontiguousarray(volume).tobytes())
+    digest.update(repr(float(pixel_size)).encode())
     return digest.hexdigest()
 
 

@@ -1,0 +1,33 @@
+"""What a finished run says of itself, in sentences that a biologist can act on."""
+from __future__ import annotations
+
+
+def outcome(config, n_particles, consistent, in_use, scores, counts, starved, stopped):
+    """What a biologist should know of the result, in sentences."""
+    if config.classes == 1:
+        words = f"A map from {n_particles} particles, {_limit(consistent[0], in_use)}."
+    else:
+        each = "; ".join(f"class {k + 1} with {count} particles ({count / n_particles:.0%}), {_limit(c, in_use)}"
+                         for k, (count, c) in enumerate(zip(counts, consistent)))
+        words = f"{config.classes} maps from {n_particles} particles: {each}."
+        if starved:
+            names = ", ".join(map(str, starved))
+            words += (f" Class {names} won hardly any particles: look whether its map is a structure at all, and "
+                      f"consider {config.classes - len(starved)} classes.")
+    if scores is not None:
+        words += (f" {config.symmetry} explained {', '.join(f'{score:.0%}' for score in scores)} of the unsymmetrised "
+                  f"{'map' if len(scores) == 1 else 'maps'}' power when it was imposed.").replace("map' ", "map's ")
+    if stopped:
+        words += f" The iterations ended early: {stopped}."
+    return words + " The hand is not determined."
+
+
+def _limit(consistent, in_use):
+    if consistent is None:
+        return "not consistent between halves at any resolution: the images did not determine a map"
+    words = (f"consistent between halves to {consistent:.1f} Å (FSC 0.143, both halves aligned to one map: no "
+             "gold-standard resolution)")
+    if consistent <= in_use * 1.001:
+        # halves of a wrong map agree as well: this curve is no reason to ask for a finer resolution
+        words += ", the final resolution asked for; compare maps of several seeds before you trust it"
+    return words

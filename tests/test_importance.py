@@ -1,0 +1,137 @@
+"""Importance sampling: unbiased, exact where it must be, and close to the full sum with few poses."""
+import numpy as np
+import pytest
+
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.abinitio.engine import AbInitio
+from cryosgd_plugin.engines.abinitio.expectation import Selection
+from cryosgd_plugin.engines.abinitio.importance import annealing_temperature, draw, effective_size, mixing_proportion
+from cryosgd_plugin.engines.abinitio.slices import back_project
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+
+ROWS = np.arange(24)
+
+
+def test_the_papers_annealing():
+    """α and T of paper 1 §3.4.1 at iterations 60, 500, 1,000 and 5,000 of 5,000."""
+    assert [mixing_proportion(i / 5000) for i in (60, 500, 5000)] == pytest.approx([2 ** -0.25, 2 ** -2.5, 0.05])
+    assert [annealing_temperature(i / 5000) for i in (60, 500, 1000, 5000)] == pytest.approx(
+        [2 ** 10, 2.0, 2 ** 0.5, 1.25])
+    assert annealing_temperature(0.0) == 2 ** 10  # the formula divides by zero there
+
+
+@pytest.mark.parametrize("count", [1, 4, 11, 29])
+def test_draws_are_unbiased_and_without_doubles(count):
+    """The mean of weighted sums over many draws is the sum itself; the points that matter most are certain."""
+    rng = np.random.default_rng(count)
+    q = 0.02 + rng.random(30) ** 6
+    q /= q.sum()
+    values = rng.random(30)
+    sums, sizes = [], []
+    for _ in range(4000):
+        indices, log_weights = draw(q, count, rng)
+        assert len(set(indices)) == len(indices) and (np.diff(indices) > 0).all()
+        assert (log_weights >= -1e-12).all()
+        sums.append((values[indices] * np.exp(log_weights)).sum())
+        sizes.append(len(indices))
+    assert abs(np.mean(sums) - values.sum()) < 4 * np.std(sums) / np.sqrt(len(sums)) + 1e-9
+    assert np.mean(sizes) == pytest.approx(count, abs=0.05 * count + 0.1)
+    assert max(sizes) - min(sizes) <= 1
+    if count > 4:
+        assert q.argmax() in draw(q, count, rng)[0]
+
+
+def test_all_points_are_drawn_as_they_are():
+    indices, log_weights = draw(np.full(7, 1 / 7), 7, np.random.default_rng(0))
+    np.testing.assert_array_equal(indices, np.arange(7))
+    np.testing.assert_array_equal(log_weights, np.zeros(7))
+    assert effective_size(np.full(7, 1 / 7)) == pytest.approx(7)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one class", "two classes"])
+def engine(request):
+    """An engine whose particles were all visited at a coarser resolution than the one it is at now."""
+    source, table = particles(60, noise_sd=0.2, seed=4)
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=20.0, iterations=50, shift_range_a=10.0, held_out=0, oversampling=10.0,
+                            classes=request.param)
+    engine = AbInitio(config, table, source)
+    truth = density() / 0.2 * PIXEL / ((2 * np.pi) ** 0.5 * 11.0)
+    other = density() - 0.6 * np.roll(density(), 2, axis=0)
+    for resolution in (26.0, 24.0):
+        engine.set_resolution(resolution)
+        assert engine.model.box_size == BOX
+        engine.model.volumes = np.stack([truth, other.astype(np.float32)])[:request.param].astype(np.float32)
+        if resolution == 26.0:
+            batch = engine.expect(engine.teams(engine.model.volumes), np.arange(60), 1.0)
+            engine.memory.store(np.arange(60), batch.images, engine.finest_grid, progress=0.5)
+    return engine
+
+
+def evaluate(engine, selections=None):
+    """(log evidences, gradient) over ROWS; the exact sum over all poses where no selections are given."""
+    teams = engine.teams(engine.model.volumes)
+    if selections is None:
+        selections = [Selection()] * len(ROWS)
+    batch = engine.expect(teams, ROWS, 1.0, selections=selections)
+    numerator, weight = batch.rings()
+    gradient, _ = back_project(numerator - weight * batch.values, weight, batch.grid, np.eye(3)[None],
+                               engine.model.radius, rows=batch.sums.rows, classes=engine.config.classes)
+    return np.array([image.log_evidence for image in batch.images]), gradient, batch
+
+
+def test_ten_fold_samples_are_close_to_the_exact_sum(engine):
+    """At s0 = 10: mean |Δ log p| ≤ 0.05 nat and gradient cosine ≥ 0.99, with a fraction of the poses."""
+    exact, gradient, _ = evaluate(engine)
+    selections = [engine.select(row) for row in ROWS]
+    assert sum(s is not None for s in selections) > 0.5 * len(ROWS)
+    sampled, approximate, batch = evaluate(engine, [s or Selection() for s in selections])
+    drawn = [i for i, s in enumerate(selections) if s is not None]
+    assert np.abs(sampled - exact)[drawn].mean() <= 0.05
+    cosine = np.vdot(gradient, approximate).real / np.linalg.norm(gradient) / np.linalg.norm(approximate)
+    assert cosine >= 0.99
+    assert np.mean([batch.images[i].evaluated / batch.images[i].n_poses for i in drawn]) < 0.3
+
+
+def test_samples_are_unbiased_in_p(engine):
+    """exp(log p) averages to the exact p over draws far too small to be accurate one by one."""
+    exact, _, _ = evaluate(engine)
+    before, engine.memory.oversampling = engine.memory.oversampling, 0.5
+    ratios = []
+    try:
+        for draw_number in range(80):
+            engine.iteration = 1000 + draw_number
+            selections = [engine.select(row) or Selection() for row in ROWS]
+            sampled, _, _ = evaluate(engine, selections)
+            ratios.append(np.exp(sampled - exact))
+    finally:
+        engine.memory.oversampling, engine.iteration = before, 0
+    ratios = np.array(ratios)
+    # each image is a test of its own; together their normalised deviations must look like noise
+    spread = ratios.std(axis=0)
+    assert np.median(spread) > 1e-3, "these draws were no test"
+    tested = spread > 1e-3
+    z = ((ratios.mean(axis=0) - 1) / (spread / np.sqrt(len(ratios))))[tested]
+    assert np.abs(z.mean()) < 4 / np.sqrt(tested.sum()) + 0.6
+    assert np.abs(np.median(ratios.mean(axis=0)) - 1) < 0.05
+
+
+def test_memory_survives_its_state(engine):
+    from cryosgd_plugin.engines.abinitio.importance import PoseMemory
+    copy = PoseMemory(60, engine.config.classes, engine.memory.oversampling)
+    copy.restore({name: np.array(value) for name, value in engine.memory.state().items()})
+    for row in ROWS[:5]:
+        a, b = (memory.select(row, engine.finest_grid, 1e9, np.random.default_rng(3))
+                for memory in (engine.memory, copy))
+        for name in ("rows", "angles", "shifts", "turns", "log_rows", "log_angles", "log_shifts"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_diffuse_posteriors_are_searched_again():
+    source, table = particles(20, noise_sd=20.0, seed=5)
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=24.0, iterations=10, minibatch=(20, 20), shift_range_a=10.0, held_out=0)
+    engine = AbInitio(config, table, source)
+    for _, _ in zip(engine.steps(), range(2)):
+        pass
+    assert all(engine.select(row) is None for row in range(20))
