@@ -1,4 +1,6 @@
 """A small set of simulated particles for the engine's tests: blobs at known poses, in memory."""
+from dataclasses import replace
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -54,3 +56,12 @@ def particles(n, *, noise_sd, seed=0, blobs=BLOBS, shift_sd=4.0):
     images = ifft2_centred(spectrum * shift_phases(kx, ky, -shifts), BOX)
     images = images + rng.normal(0, noise_sd, images.shape)
     return Source((images / max(noise_sd, 1e-6)).astype(np.float32)), table
+
+
+def joined(first, second):
+    """One ParticleTable of two that `particles` gave: the second's rows after the first's."""
+    columns = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in (
+        "stack_id", "optics_id", "defocus_u", "defocus_v", "defocus_angle_deg", "phase_shift_deg", "ctf_bfactor",
+        "ctf_scale", "rotations", "shifts_a")}
+    n = len(first) + len(second)
+    return replace(first, **columns, stack_index=np.arange(n), ids=np.arange(n))

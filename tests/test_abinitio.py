@@ -6,16 +6,17 @@ from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.fourier import fft3_centred
 from cryosgd_plugin.core.shells import fsc, shell_index_3d
 from cryosgd_plugin.engines.abinitio import finish
-from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.abinitio.config import BASELINES, OPTIMISERS, AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.finish import Assignment, draw_halves
 from cryosgd_plugin.engines.abinitio.grids import FULL_SUM_NSIDE, make_levels, needed_nside
 from cryosgd_plugin.engines.abinitio.memory import plan_lanes
 from cryosgd_plugin.engines.abinitio.model import SHELL_FLOOR, floored
-from cryosgd_plugin.engines.abinitio.schedule import adapt_inflation, resolution_at
+from cryosgd_plugin.engines.abinitio.objective import Minibatch
+from cryosgd_plugin.engines.abinitio.schedule import Progress, adapt_inflation, minibatch_at, resolution_at
 from cryosgd_plugin.engines.align import align_volume
 from cryosgd_plugin.ops.slicing import half_volume_radius
-from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, Source, density, joined, particles
 
 SETTINGS = dict(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0, final_resolution_a=22.0,
                 iterations=60, minibatch=(30, 60), shift_range_a=10.0)
@@ -207,3 +208,94 @@ def test_memory_that_is_too_small_is_refused():
         plan_lanes(config, 0.3, threads=2)
     lanes, box = plan_lanes(AbInitioConfig(**SETTINGS), 1.0, threads=2)
     assert lanes == 4 and box == 2 * 8 + 4
+
+
+def test_two_structures_are_told_apart():
+    """Half of the particles lack two of six blobs: from random starts each class finds its own."""
+    whole, table = particles(300, noise_sd=NOISE, seed=11)
+    part, other = particles(300, noise_sd=NOISE, seed=12, blobs=BLOBS[[0, 1, 2, 3]] * [1, 1, -1])
+    source = Source(np.concatenate([whole.stack, part.stack]))
+    table = joined(table, other)
+    engine = AbInitio(AbInitioConfig(**{**SETTINGS, "iterations": 80, "minibatch": (60, 120)}, classes=2, seed=1),
+                      table, source, threads=2)
+    records = list(engine.steps())
+    assert records[0]["class_shares"] != records[-1]["class_shares"]
+    assignment = Assignment(engine, halves=draw_halves(600, None, np.random.default_rng(0)))
+    for _ in assignment.chunks():
+        pass
+    np.testing.assert_allclose(assignment.class_mass.sum(axis=1), 1, atol=1e-5)
+    first = assignment.structures[:300].mean()
+    second = assignment.structures[300:].mean()
+    assert abs(first - second) > 0.8, (first, second)
+    assert len(assignment.reconstruct()) == 2
+
+
+def test_a_class_that_explains_nothing_slows_down_and_is_noticed(sample):
+    """A structure that no image chooses keeps finite steps, and the history says that it starves."""
+    source, table = sample
+    engine = AbInitio(AbInitioConfig(**{**SETTINGS, "iterations": 20, "class_similarity": 0.0}, classes=2, seed=2),
+                      table, source, threads=2)
+    engine.model.volumes[1] = 0
+    engine.model.volumes[1, 0, 0, 0] = 1e-6
+    engine.inflation = 1.0
+    engine.model.volumes[0] = 5 * engine.model.volumes[0]
+    for record in engine.steps():
+        assert np.isfinite(engine.model.volumes).all()
+    assert len(record["class_shares"]) == 2 and sum(record["class_shares"]) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_every_optimiser_explains_the_images_better(sample, optimiser):
+    """Each step rule, and the two methods that see all particles, from the same start."""
+    source, table = sample
+    config = AbInitioConfig(**{**SETTINGS, "iterations": 20, "initial_resolution_a": 40.0,
+                               "final_resolution_a": 40.0}, optimiser=optimiser, seed=3, sagd_minibatch=50,
+                            significant_poses=1e-9)
+    engine = AbInitio(config, table, source, threads=2)
+    engine.inflation = 1.0
+    start = engine.model.volumes
+    for _ in engine.steps():
+        pass
+    assert (engine.images_visited == 20 * 400) == (optimiser in BASELINES)
+    # both under the noise as it was found in the end
+    judge = Minibatch(engine, np.arange(100), 1.0, sampled=False)
+    after, before = judge.value(engine.model.volumes), judge.value(start)
+    assert after < before - 0.5
+
+
+@pytest.mark.parametrize("change", [dict(quadrature="saff-kuijlaars"), dict(prior="car"), dict(march="need"),
+                                    dict(preconditioner=False), dict(importance_sampling=False)], ids=str)
+def test_every_choice_runs_to_a_map(sample, change):
+    source, table = sample
+    engine = AbInitio(AbInitioConfig(**{**SETTINGS, "iterations": 30, "final_resolution_a": 30.0, **change}, seed=2),
+                      table, source, threads=2)
+    records = list(engine.steps())
+    truth = density()
+    found = engine.densities()[0]
+    curve = fsc(align_volume(found, truth, radius=5).apply(found), truth)
+    assert curve[1:4].min() > 0.6, curve
+    if change.get("march") == "need":
+        assert any("held_out_error" in record for record in records)
+        assert records[-1]["resolution_a"] == pytest.approx(BOX * PIXEL / engine.model.radius)
+
+
+def test_by_need_the_march_waits_and_hurries():
+    progress, paces = Progress(101, by_need=True), []
+    while not progress.done and len(paces) < 400:
+        paces.append(progress.value)
+        progress.judge(improved=progress.value < 0.4)
+        progress.advance()
+    paces = np.array(paces)
+    slow = ((paces >= 0.15) & (paces < 0.35)).sum()
+    fast = ((paces >= 0.45) & (paces < 0.65)).sum()
+    assert slow > 2 * fast
+    assert np.diff(paces).min() >= 0 and paces[-1] == pytest.approx(1, abs=0.02)
+
+
+def test_minibatches_follow_resolution_and_classes():
+    one, three = (AbInitioConfig(**{**SETTINGS, "minibatch": None, "diameter_a": 180.0, "initial_resolution_a": 60.0,
+                                    "final_resolution_a": 16.0}, classes=k) for k in (1, 3))
+    sizes = [minibatch_at(p, one) for p in (0.0, 0.5, 1.0)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    assert minibatch_at(1.0, three) == 3 * sizes[-1]
+    assert minibatch_at(0.3, AbInitioConfig(**{**SETTINGS, "minibatch": (200, 200)})) == 200

@@ -10,24 +10,28 @@ import pytest
 pytest.importorskip("pwem", reason="Scipion (pyworkflow, pwem) is not installed here")
 
 from pwem.convert.transformations import euler_from_matrix, euler_matrix
-from pwem.objects import CTFModel, Particle, SetOfParticles, Transform
-from pyworkflow.object import Float, Integer, String
+from pwem.objects import CTFModel, Particle, SetOfClasses3D, SetOfParticles, SetOfVolumes, Transform, Volume
+from pyworkflow.object import Float, Integer, Pointer, String
 
 from cryosgd_plugin.convert import (
     ID_TAG,
     copy_particles,
+    fill_classes,
     poses_from_transforms,
     set_from_table,
     table_from_set,
     table_from_star,
     table_to_star,
     transforms_from_poses,
+    volume_object,
+    volume_to_mrc,
 )
 from cryosgd_plugin.core.ctf import ctf_for
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.fourier import frequencies_2d
 from cryosgd_plugin.core.poses import euler_to_matrix
 from cryosgd_plugin.io.star import read_particles, write_particles
+from cryosgd_plugin.io.volumes import read_volume
 
 DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 EXACT = 1e-6
@@ -398,3 +402,68 @@ def test_eulers_of_scipion_are_ours():
     matrix = np.linalg.inv(transforms_from_poses(rotation, np.array([[2.0, 3.0]]), 1.0)[0])
     np.testing.assert_allclose(-np.degrees(euler_from_matrix(matrix, axes="szyz")), [33.0, 44.0, 55.0], atol=1e-9)
     np.testing.assert_allclose(-matrix[:2, 3], [2.0, 3.0], atol=1e-12)
+
+
+# ---- maps and classes
+def some_map(path, pixel_size, seed=0):
+    density = np.random.default_rng(seed).normal(size=(8, 8, 8)).astype(np.float32)
+    with mrcfile.new(path) as file:
+        file.set_data(density)
+        file.voxel_size = pixel_size
+    return density
+
+
+def test_a_map_goes_to_the_engine_with_scipions_pixel_size(tmp_path):
+    density = some_map(tmp_path / "in.mrc", 0.0)
+    for name in ("in.mrc", "in.mrc:mrc"):
+        volume = Volume(location=str(tmp_path / name))
+        volume.setSamplingRate(3.5)
+        volume_to_mrc(volume, tmp_path / "out.mrc")
+        written, pixel_size = read_volume(tmp_path / "out.mrc")
+        np.testing.assert_array_equal(written, density)
+        assert pixel_size == pytest.approx(3.5, rel=1e-6)
+    volume.setLocation(2, str(tmp_path / "in.mrc"))
+    with pytest.raises(InputError, match="number 2 of the stack"):
+        volume_to_mrc(volume, tmp_path / "out.mrc")
+
+
+def test_a_volume_object_survives_its_set(tmp_path):
+    for name in ("a.mrc", "a1.mrc", "a2.mrc"):
+        some_map(tmp_path / name, 2.5)
+    volume = volume_object(tmp_path / "a.mrc", 2.5, (tmp_path / "a1.mrc", tmp_path / "a2.mrc"), label="class 1",
+                           root=tmp_path)
+    volumes = SetOfVolumes(filename=str(tmp_path / "volumes.sqlite"))
+    volumes.setSamplingRate(2.5)
+    volumes.append(volume)
+    volumes.write()
+    volumes.close()
+    got = SetOfVolumes(filename=str(tmp_path / "volumes.sqlite")).getFirstItem()
+    assert (got.getFileName(), got.getSamplingRate(), got.getHalfMaps()) == ("a.mrc", 2.5, "a1.mrc,a2.mrc")
+    assert got.getObjLabel() == "class 1"
+    assert not volume_object(tmp_path / "a.mrc", 2.5).hasHalfMaps()
+
+
+def test_classes_are_filled_with_particles_poses_and_maps(star, tmp_path):
+    particles = to_scipion(read_particles(star), tmp_path)
+    table = table_from_set(particles, root=tmp_path)
+    maps = {}
+    for number in (1, 2, 3, 4):
+        some_map(tmp_path / f"class{number}.mrc", 1.25, number)
+        maps[number] = volume_object(tmp_path / f"class{number}.mrc", 1.25, root=tmp_path)
+    classes = SetOfClasses3D(filename=str(tmp_path / "classes.sqlite"))
+    classes.setImages(Pointer(particles))
+    fill_classes(classes, maps)
+    classes.write()
+    classes.close()
+    classes = SetOfClasses3D(filename=str(tmp_path / "classes.sqlite"))
+    classes.setImages(Pointer(particles))
+    assert {item.getObjId(): item.getSize() for item in classes} == {1: 2, 2: 1, 3: 1}, "no particle is of class 4"
+    for item in classes:
+        rows = np.flatnonzero(table.class_id == item.getObjId())
+        got = table_from_set(item, root=tmp_path)
+        assert item.hasAlignmentProj()
+        np.testing.assert_array_equal(got.ids, table.ids[rows])
+        np.testing.assert_allclose(got.rotations, table.rotations[rows], atol=EXACT)
+        np.testing.assert_allclose(got.shifts_a, table.shifts_a[rows], atol=EXACT)
+        volume = item.getRepresentative()
+        assert (volume.getFileName(), volume.getSamplingRate()) == (f"class{item.getObjId()}.mrc", 1.25)

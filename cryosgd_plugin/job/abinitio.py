@@ -61,7 +61,8 @@ class AbInitioJob:
         self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
         self.xp = get_array_module(device)
         self.devices = parse_device(device)[1] or (None,)
-        self.table = table = replace(table, rotations=None, shifts_a=None, extra=dict(table.extra))
+        self.table = table = replace(table, rotations=None, shifts_a=None, class_id=None,
+                                     extra=dict(table.extra))
         self.warnings = check_stacks(table) + unsupported_optics(table)
         present = resume and os.path.exists(os.path.join(folder, JOB))
         self.start_map = self._read_start(start_map)
@@ -231,7 +232,7 @@ class AbInitioJob:
                            rlnLogLikeliContribution=assignment.log_evidence,
                            cryosgdEffectivePoses=assignment.effective_poses)
         if classes > 1:
-            table.extra["rlnClassNumber"] = assignment.structures + 1
+            table.class_id = assignment.structures + 1
             table.extra.update({f"cryosgdClass{k + 1:03d}Posterior": assignment.class_mass[:, k]
                                 for k in range(classes)})
         return table.take(assignment.rows)

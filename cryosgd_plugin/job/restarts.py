@@ -97,7 +97,7 @@ class RestartsJob:
                                      names=[names[number] for number in with_partner])
             found.append(consensus)
             reports.append(self._write_class(k, consensus, with_partner, orders))
-        chosen = self._best(found[0])
+        chosen = self._best(found)
         verdict = " ".join(report["verdict"] if classes == 1 else f"Class {k + 1}: {report['verdict']}"
                            for k, report in enumerate(reports))
         write_restarts(self.folder.folder, dict(reports[0], verdict=verdict, chosen=names[chosen], classes=reports))
@@ -111,11 +111,15 @@ class RestartsJob:
         print(verdict, flush=True)
         return summary
 
-    def _best(self, consensus) -> int:
-        """The restart of the largest group with the highest mean FSC to the others of it."""
-        rows = [consensus.used.index(i) for i in consensus.clusters[0]]
-        inside = consensus.similarity[np.ix_(rows, rows)]
-        return consensus.used[rows[int(inside.sum(axis=1).argmax())]]
+    def _best(self, found) -> int:
+        """The restart whose maps have the highest FSC to the others of their largest groups, summed over classes."""
+        likeness = np.zeros(self.restarts)
+        for consensus in found:
+            rows = [consensus.used.index(i) for i in consensus.clusters[0]]
+            for row in rows:
+                number = int(consensus.names[consensus.used[row]].rsplit("_", 1)[1]) - 1
+                likeness[number] += consensus.similarity[row, rows].sum()
+        return int(likeness.argmax())
 
     def _write_class(self, k, consensus, numbers, orders):
         pixel, classes, folder = self.config.pixel_size, self.config.classes, self.folder.path(RESTARTS)

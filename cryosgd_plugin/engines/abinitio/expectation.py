@@ -145,16 +145,18 @@ class Level:
     def scores(self, bank, image, ctf_harmonics, selection: Selection, temperature: float = 1.0):
         """(a, d, s) log probabilities of one image's selected poses, up to its own constant.
 
-        Log weights count `temperature` times: they say how many points one stands for, which no noise changes.
+        Log weights, the shifts' prior among them, count `temperature` times: inflated noise changes what an image
+        says, not what is known beforehand, nor how many points one stands for.
         """
         xp = self.xp
         linear, square = bank.pick(selection.rows)
         power = (square @ xp.conj(ctf_harmonics)[:, :, None])[:, :, 0]
         offset = self.grid.log_shift_weights[slice(None) if selection.shifts is None else selection.shifts][None, :]
         if selection.log_shifts is not None:
-            offset = offset + temperature * selection.log_shifts
+            offset = offset + selection.log_shifts
         if selection.log_rows is not None:
-            offset = offset + temperature * selection.log_rows[:, None]
+            offset = offset + selection.log_rows[:, None]
+        offset = temperature * offset
         scores = correlate(image, linear, self.grid.polar.n_angles, power=power, angles=selection.angles,
                            offset=xp.asarray(offset.astype(np.float32)), turns=selection.turns)
         if selection.log_angles is not None:

@@ -23,7 +23,7 @@ class SagdSettings(Settings):
     epsilon : ε at the first and at the last iterations; it halves every halving_steps.
     lipschitz : first guess of L, in units of the preconditioner (1: P bounds the curvature). bisections : halvings of
     the bracket (in powers) that the first search finds. search_every : steps between line searches, between which L
-    falls by 2^(−1/halving_steps) a step.
+    falls by 2^(−1/lipschitz_halving) a step.
     value_rounding : relative rounding of `problem.value`; a search that asks for a smaller decrease is not made, and L
     goes back to what the last one found.
     """
@@ -31,6 +31,7 @@ class SagdSettings(Settings):
     step_size: float = 1.0
     epsilon: tuple = (2.0, 1 / 16)
     halving_steps: int = 150
+    lipschitz_halving: int = 150
     lipschitz: float = 1.0
     bisections: int = 3
     search_every: int = 20
@@ -40,7 +41,8 @@ class SagdSettings(Settings):
         need_step_size(self.step_size)
         need(len(self.epsilon) == 2 and 0 < self.epsilon[1] <= self.epsilon[0] <= 10,
              f"epsilon {self.epsilon} must fall from the first to the second and lie in (0, 10]")
-        need(self.halving_steps >= 1, f"halving every {self.halving_steps} steps: give at least 1")
+        for steps in (self.halving_steps, self.lipschitz_halving):
+            need(steps >= 1, f"halving every {steps} steps: give at least 1")
         need(0 < self.lipschitz < np.inf, f"Lipschitz constant {self.lipschitz} must be positive")
         need(self.bisections >= 0, f"{self.bisections} bisections: give 0 or more")
         need(self.search_every >= 1, f"line search every {self.search_every} steps: give at least 1")
@@ -141,7 +143,7 @@ class StochasticAverageGradient(Optimiser):
         """Adapt L; 1 if its condition was met, 0 if no L met it, NaN if it was not looked at."""
         due = self.tau % self.settings.search_every == 0 or square > (GROWTH * self.length) ** 2
         if self.found and not due:
-            self.lipschitz *= 0.5 ** (1 / self.settings.halving_steps)
+            self.lipschitz *= 0.5 ** (1 / self.settings.lipschitz_halving)
             return float("nan")
         before = problem.value(x)
         rounding = self.settings.value_rounding * abs(before)

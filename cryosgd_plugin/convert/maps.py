@@ -1,0 +1,45 @@
+"""Maps between Scipion and run folders, and the classes that particles form around them."""
+from __future__ import annotations
+
+import os
+
+from pwem.objects import Volume
+
+from ..core.errors import InputError
+from ..io.volumes import read_volume, write_volume
+
+
+def volume_object(path, pixel_size, half_maps=None, *, label="", root="."):
+    """A Scipion Volume of a map file; pixel_size in Å/px.
+
+    half_maps : two paths, or None; root : the project's folder, to which file names become relative.
+    """
+    volume = Volume(location=os.path.relpath(path, root), objLabel=label)
+    volume.setSamplingRate(pixel_size)
+    if half_maps is not None:
+        volume.setHalfMaps([os.path.relpath(half, root) for half in half_maps])
+    return volume
+
+
+def volume_to_mrc(volume, path):
+    """Write a Scipion Volume as an MRC file that states Scipion's pixel size, whatever its own header says.
+
+    Raises InputError where it is none of a file of its own that can be read as an MRC map.
+    """
+    index, name = volume.getLocation()
+    if index > 1:
+        raise InputError(f"the map to start from is number {index} of the stack {name}; export it into a file of its "
+                         "own")
+    density, _ = read_volume(name[:-len(":mrc")] if name.endswith(":mrc") else name, need_pixel_size=False)
+    write_volume(path, density, volume.getSamplingRate())
+
+
+def fill_classes(classes, maps):
+    """Fill an empty SetOfClasses3D, whose images have class ids and poses, with one class for each id that occurs.
+
+    maps : class id → Volume. A class that won no particle gets no item, as in Scipion's own classifications.
+    """
+    def describe(item):
+        item.setRepresentative(maps[item.getObjId()].clone())
+
+    classes.classifyItems(updateClassCallback=describe)
