@@ -15,6 +15,7 @@ import scipy.fft
 from threadpoolctl import threadpool_limits
 
 from .. import __version__
+from ..core.allocator import keep_freed_memory
 from ..core.backend import get_array_module, parse_device
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
@@ -113,6 +114,7 @@ class AbInitioJob:
             return {}
         for sentence in self.warnings:
             print(f"Warning: {sentence}", flush=True)
+        keep_freed_memory()
         numba.set_num_threads(min(self.threads, numba.config.NUMBA_NUM_THREADS))
         # images are shared out to threads; a BLAS that starts its own as well would only be in their way
         with threadpool_limits(1), scipy.fft.set_workers(self.threads):
@@ -288,7 +290,8 @@ def refuse_other_job(folder, job: dict, names) -> None:
         hint = {"version": f"it was begun by version {known.get('version')}", "table": "the particles differ",
                 "start_map": "the starting map differs",
                 "restarts": f"{known.get('restarts')} restarts were asked for then, {job.get('restarts')} now",
-                "parameters": _difference(known.get(name), job[name])}.get(name, f"it is a run of {known.get(name)}")
+                "parameters": _difference(known.get("parameters"), job["parameters"])
+                }.get(name, f"it is a run of {known.get(name)}")
         raise InputError(f"{folder.folder} holds a run that can't be continued: {hint}; give the same input, or "
                          "another folder")
 

@@ -55,7 +55,7 @@ class AbInitioConfig(Settings):
     symmetry: str = "C1"
     initial_resolution_a: float = 40.0
     final_resolution_a: float = 12.0
-    iterations: int = 200
+    iterations: int = 150
     minibatch: Optional[tuple] = None
     march: str = "iterations"
     held_out: int = 200

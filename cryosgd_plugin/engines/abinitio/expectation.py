@@ -26,6 +26,8 @@ LOST_MASS = 1e-3
 SEARCH_TEMPERATURE = 1.5
 # directions that survive a level, at most, times the directions of each inside the next level
 MAX_DIRECTIONS = 400
+# as many in-plane angles make one FFT of the circle cheaper than their rows of the transform
+MATRIX_ANGLES = 24
 # a structure that explains an image e^40 times worse has lost its weights to rounding: similarity can't bring it back
 LEAST_CLASS_MASS = 1e-12
 
@@ -291,7 +293,8 @@ class _Team:
         return result
 
     def _accumulate(self, level, sums, weights, image, ctf, selection, marginals, mass, rotation):
-        """Add one image's posterior-weighted rings, leaving out rows that together hold under LOST_MASS."""
+        """Add one image's posterior-weighted rings, leaving out rows, and angles, and shifts that together hold under
+        LOST_MASS each."""
         xp, grid = level.xp, level.grid
         share = _mixing(mass, self.similarity)
         row_mass = marginals.direction_mass
@@ -301,19 +304,23 @@ class _Team:
         kept = _heaviest(row_mass, LOST_MASS)
         rows = kept if selection.rows is None else selection.rows[kept]
         turns = None if selection.turns is None else selection.turns[kept]
-        posterior = weights[:, xp.asarray(kept)] * xp.asarray(
+        angles, shifts = (_heaviest(mass, LOST_MASS) for mass in (marginals.angle_mass, marginals.shift_mass))
+        # few angles are transformed by a matrix product, many by an FFT of the whole circle
+        few = selection.angles is not None or len(angles) < MATRIX_ANGLES
+        used = angles if few else np.arange(len(weights))
+        posterior = weights[tuple(xp.asarray(i) for i in np.ix_(used, kept, shifts))] * xp.asarray(
             (share[structures[kept]] / marginals.total).astype(np.float32))[:, None]
-        spectrum = posterior_harmonics(posterior, grid.polar.n_angles, angles=selection.angles, turns=turns)
-        sums.add(rows, spread(spectrum, image), spread_power(spectrum, ctf))
-        return self._remember(grid, posterior, rows, row_mass[kept], marginals, selection, turns, rotation)
+        steps = used if selection.angles is None else selection.angles[used]
+        spectrum = posterior_harmonics(posterior, grid.polar.n_angles, angles=steps if few else None, turns=turns)
+        sums.add(rows, spread(spectrum, image[:, :, xp.asarray(shifts)]), spread_power(spectrum, ctf))
+        return self._remember(grid, posterior, rows, row_mass[kept], steps, marginals, selection, turns, rotation)
 
-    def _remember(self, grid, posterior, rows, row_mass, marginals, selection, turns, rotation):
+    def _remember(self, grid, posterior, rows, row_mass, steps, marginals, selection, turns, rotation):
         heavy = _heaviest(row_mass / row_mass.sum(), LOST_MASS)
         origin = np.rint(parallel_transport_psi(grid.frames[rows[heavy] % grid.n_directions], rotation)
                          / 360 * grid.polar.n_angles).astype(int)
         per_angle = posterior[:, array_module(posterior).asarray(heavy)].sum(axis=2)
         per_angle = per_angle if isinstance(per_angle, np.ndarray) else per_angle.get()
-        steps = np.arange(len(per_angle)) if selection.angles is None else selection.angles
         steps = steps[:, None] - origin + (0 if turns is None else turns[heavy])
         angle_mass = np.bincount((steps % grid.polar.n_angles).ravel(), per_angle.ravel(), grid.polar.n_angles)
         angles = np.flatnonzero(angle_mass > 0)

@@ -12,7 +12,7 @@ MARCH_START, MARCH_END = 0.1, 0.75
 # the target of the noise inflation falls by this many powers of ten while the resolution marches
 INFLATION_DECADES = 8
 # automatic minibatch for one structure: images per resolution element across the particle, and bounds
-IMAGES_PER_ELEMENT, FEWEST_IMAGES, MOST_IMAGES = 6.5, 60, 300
+IMAGES_PER_ELEMENT, FEWEST_IMAGES, MOST_IMAGES = 5.0, 60, 300
 # by need: evaluations of the held-out set are this many iterations apart (in 200), and steps of the march in all
 NEED_EVERY, NEED_STAGES = 4, 16
 # a stage is not left before this share of its even length, and is left after this many times it

@@ -1,0 +1,169 @@
+"""Importance sampling of the quadrature against the exact sum (paper 1 §4.4, Fig. 8 and 9).
+
+    python benchmarks/importance_sampling.py -o DIR [--states 0.4 0.7 1.0] [--images 100] [--final-resolution A]
+        [--threads 2] [--skip-runs] [-- options of cryosgd abinitio]
+
+ASPIRE's 70S ribosome, 1,500 particles, 64 px of 5 Å/px, SNR 0.1. Figure 8: a run is stopped at shares of its
+iterations. There, for about 100 images that were visited before, log p by a sample of the quadrature is compared with
+the sum over every structure, direction, in-plane angle and shift, for s0 from 1 to 50; the importance distributions are
+those of the images' last visits, as in the run, and so is the noise inflation T. The gradient is that by the map's
+Fourier coefficients, summed over these images. |Δ log p| is relative to |log p| without the image's own −½ Σ|X|²/σ²,
+which is no part of the sum (with it, as in the paper, the relative error would be smaller still). `search` is what a
+particle without a memory gets. Figure 9: the share of the quadrature that is evaluated in each iteration of a run, with
+each quadrature scheme.
+
+Bars: at s0 = 10 in every state mean |Δ log p| ≤ 0.05 nat and gradient cosine ≥ 0.99; at the final frequency of a run
+100,000 times fewer points than the quadrature has, as in the paper.
+"""
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from _common import Report, abinitio, command_line, engine_for, figure, parsed, ribosome
+from threadpoolctl import threadpool_limits
+
+from cryosgd_plugin.engines.abinitio.slices import back_project
+from cryosgd_plugin.ops.slicing import hermitian
+
+OVERSAMPLING = (1, 2, 3, 5, 10, 20, 50)
+SCHEMES = ("healpix", "saff-kuijlaars")
+LARGEST_ERROR, LEAST_COSINE, FEWER = 0.05, 0.99, 1e5
+# samples drawn of each image at each s0
+DRAWS = 2
+# images whose exact sums are held at a time: each sums over all directions
+CHUNK = 25
+
+
+def main(words=None):
+    parser = command_line(__doc__, seeds=1)
+    parser.add_argument("--particles", type=int, default=1500, help="of the ribosome (%(default)s)")
+    parser.add_argument("--states", type=float, nargs="+", default=[0.4, 0.7, 1.0], help="shares of the iterations")
+    parser.add_argument("--images", type=int, default=100, help="compared in each state (%(default)s)")
+    parser.add_argument("--final-resolution", type=float, default=11.0, metavar="A", help="of the runs (%(default)g)")
+    parser.add_argument("--skip-runs", action="store_true", help="figure 8 only")
+    arguments = parsed(parser, words)
+    particles = ribosome(arguments, particles=arguments.particles, snr=0.1)
+    report = Report("importance_sampling", arguments.output, particles.words)
+    common = ["--diameter", particles.diameter, "--final-resolution", arguments.final_resolution, *arguments.options]
+    with threadpool_limits(1):
+        for seed in range(arguments.seeds):
+            figure_8(report, arguments, particles, common, seed)
+    shares = {} if arguments.skip_runs else figure_9(report, arguments, particles, common)
+    hold(report)
+    plot(arguments.output / "importance_sampling.png", report, shares)
+    return report.finish()
+
+
+def figure_8(report, arguments, particles, common, seed):
+    engine, source = engine_for(particles.star, *common, "--no-early-stop", threads=arguments.threads, seed=seed)
+    wanted = sorted({max(1, round(share * engine.config.iterations)) for share in arguments.states})
+    with source:
+        for record in engine.steps():
+            if record["iteration"] in wanted:
+                compare(report, engine, arguments.images, seed)
+
+
+def compare(report, engine, count, seed):
+    """Add a row for the search and one for each s0 in the engine's present state."""
+    used = engine.memory.oversampling
+    visited = engine.rows[engine.memory.slot[engine.rows] >= 0]
+    rows = np.sort(np.random.default_rng(seed).choice(visited, min(count, len(visited)), replace=False))
+    where = dict(seed=seed, iteration=engine.iteration, resolution_a=engine.extent_a / engine.model.radius,
+                 inflation=engine.inflation, images=len(rows))
+    if not len(rows):
+        print(f"  iteration {engine.iteration}: no image's posterior is concentrated yet, nothing is sampled")
+        return
+    teams = engine.teams(engine.model.volumes)
+    exact, exact_gradient, _ = expected(engine, [[teams[0][-1]]], rows)
+    measures = [("search", 1, lambda row, draw: None)]
+    measures += [(s0, DRAWS, lambda row, draw, s0=s0: sample(engine, row, s0, draw)) for s0 in OVERSAMPLING]
+    for s0, draws, select in measures:
+        found = [expected(engine, teams, rows, [select(row, draw) for row in rows]) for draw in range(draws)]
+        error = np.mean([np.abs(log_p - exact).mean() for log_p, _, _ in found])
+        report.add(**where, s0=s0, mean_error_nat=error, relative_error=error / np.abs(exact).mean(),
+                   cosine=float(np.mean([cosine(gradient, exact_gradient) for _, gradient, _ in found])),
+                   fraction=float(np.mean([share for _, _, share in found])))
+    engine.memory.oversampling = used
+
+
+def sample(engine, row, oversampling, draw):
+    """A Selection at any s0, also where the run would rather search."""
+    engine.memory.oversampling = oversampling
+    rng = np.random.default_rng([oversampling, draw, int(row)])
+    return engine.memory.select(row, engine.finest_grid, np.inf, rng)
+
+
+def expected(engine, teams, rows, selections=None):
+    """(log p of each image, gradient by the map's Fourier coefficients, mean share of the quadrature evaluated)."""
+    log_p, shares, gradient = [], [], 0.0
+    for first in range(0, len(rows), CHUNK):
+        part = slice(first, first + CHUNK)
+        batch = engine.expect(teams, rows[part], engine.inflation,
+                              selections=None if selections is None else selections[part])
+        numerator, weight = batch.rings()
+        total, _ = back_project(numerator - weight * batch.values, weight, batch.grid, engine.symmetriser.operators,
+                                engine.model.radius, rows=batch.sums.rows, classes=engine.config.classes)
+        gradient = gradient + np.stack([hermitian(half) for half in total])
+        log_p += [image.log_evidence for image in batch.images]
+        shares += [image.evaluated / image.n_poses for image in batch.images]
+    return np.array(log_p), gradient, float(np.mean(shares))
+
+
+def cosine(a, b) -> float:
+    return float(np.vdot(a, b).real / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def figure_9(report, arguments, particles, common):
+    """{scheme: (Å, share evaluated) of each iteration} of whole runs."""
+    shares = {}
+    for scheme in SCHEMES:
+        run = abinitio(particles.star, arguments.output / scheme, *common, "--seed", 0, "--threads", arguments.threads,
+                       "--quadrature", scheme, "--no-early-stop", reuse=arguments.reuse)
+        history = run.results.history()
+        shares[scheme] = [(record["resolution_a"], record["evaluated_share"]) for record in history]
+        finest = min(record["resolution_a"] for record in history)
+        there = [record for record in history if record["resolution_a"] == finest]
+        share = float(np.mean([record["evaluated_share"] for record in there]))
+        least = min(record["evaluated_share"] for record in there)
+        report.facts[f"run_{scheme}"] = dict(finest_a=finest, mean_share=share, least_share=least,
+                                             sampled=float(np.mean([r["sampled_share"] for r in there])),
+                                             cpu_s=run.cpu, shares=shares[scheme])
+        report.bar(1 / share >= FEWER, f"{scheme}: at {finest:.1f} Å a mean share of {share:.1e} of the quadrature is "
+                                       f"evaluated, {1 / share:.0f}-fold fewer points (least {least:.1e}); paper: "
+                                       f"{FEWER:.0f}-fold; {run.cpu:.0f} CPU-s")
+    return shares
+
+
+def hold(report):
+    rows = [row for row in report.rows if row["s0"] == 10]
+    if rows:
+        worst, least = max(row["mean_error_nat"] for row in rows), min(row["cosine"] for row in rows)
+        report.bar(worst <= LARGEST_ERROR, f"s0 = 10: mean |Δ log p| at most {worst:.3f} nat (bar {LARGEST_ERROR})")
+        report.bar(least >= LEAST_COSINE, f"s0 = 10: gradient cosine at least {least:.4f} (bar {LEAST_COSINE})")
+
+
+def plot(path, report, shares):
+    made = figure(12, 4.2)
+    left, middle, right = made.subplots(1, 3)
+    for number in sorted({row["iteration"] for row in report.rows}):
+        rows = [row for row in report.rows if row["iteration"] == number and row["s0"] != "search"]
+        s0 = [row["s0"] for row in rows]
+        name = f"iteration {number}, {rows[0]['resolution_a']:.1f} Å"
+        left.loglog(s0, [row["mean_error_nat"] for row in rows], "o-", label=name)
+        middle.loglog(s0, [row["fraction"] for row in rows], "o-", label=name)
+    left.axhline(LARGEST_ERROR, color="0.6", linestyle="--", linewidth=0.8)
+    left.set(xlabel="s0", ylabel="mean |Δ log p| (nat)")
+    middle.set(xlabel="s0", ylabel="share of the quadrature")
+    for scheme, curve in shares.items():
+        right.semilogy([1 / resolution for resolution, _ in curve], [share for _, share in curve], ".", label=scheme)
+    right.set(xlabel="frequency in use (1/Å)", ylabel="share of the quadrature, each iteration")
+    for axes in (left, right):
+        if axes.lines:
+            axes.legend(fontsize=7)
+    made.suptitle(report.about, fontsize=8)
+    made.savefig(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""What the benchmarks share: their judgements, timing and reuse. The benchmarks themselves are run by hand."""
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cryosgd_plugin
+from cryosgd_plugin.core.symmetry import rotate_volume
+from cryosgd_plugin.engines.align import mirror
+from cryosgd_plugin.tests.abinitio_samples import PIXEL, density
+
+BENCHMARKS = Path(cryosgd_plugin.__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A function that imports a benchmark by name."""
+    if not BENCHMARKS.is_dir():
+        pytest.skip("not run from a checkout, so the benchmarks are not there")
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.mark.slow
+def test_a_turned_mirrored_map_is_judged_as_the_truth_and_noise_is_not(benchmark):
+    common = benchmark("_common")
+    truth = density()
+    angle = np.radians(50)
+    turned = rotate_volume(mirror(truth), np.array(
+        [[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]]), np.zeros(3))
+    judged = common.judge(turned, truth, PIXEL)
+    assert judged.alignment.mirrored
+    assert judged.curve[1:8].min() > 0.95
+    noise = np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
+    assert common.judge(noise, truth, PIXEL).resolution_a > 2 * judged.resolution_a
+
+
+def test_cpu_time_is_that_of_the_process_and_its_children(benchmark, tmp_path):
+    common = benchmark("_common")
+    spin = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {spin!r}])"
+    before = time.process_time()
+    seconds, cpu = common.timed([sys.executable, "-c", nested], tmp_path / "log")
+    assert 0.4 <= cpu < 5 and seconds >= 0.4
+    # an idle process has next to none, whatever was run before it
+    assert common.timed([sys.executable, "-c", "import time; time.sleep(0.5)"], tmp_path / "log")[1] < 0.4
+    assert time.process_time() - before < 0.4
+
+
+def test_a_failing_command_shows_its_last_lines(benchmark, tmp_path):
+    common = benchmark("_common")
+    with pytest.raises(common.CommandFailed, match="no such luck"):
+        common.timed([sys.executable, "-c", "raise SystemExit('no such luck')"], tmp_path / "log")
+
+
+def test_options_after_the_dashes_go_to_the_run(benchmark, tmp_path):
+    common = benchmark("_common")
+    arguments = common.parsed(common.command_line("doc", seeds=4), ["-o", str(tmp_path / "new"), "--", "--seed", "3"])
+    assert arguments.options == ["--seed", "3"] and arguments.seeds == 4
+    assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.slow
+def test_sets_and_runs_are_made_once_and_reused(benchmark, tmp_path):
+    common = benchmark("_common")
+    words = ("--particles", 24, "--box", 32, "--pixel-size", 8, "--snr", 0.5, "--threads", 1)
+    particles = common.simulated(tmp_path / "set", *words)
+    made = (tmp_path / "set" / "particles.mrcs").stat().st_mtime_ns
+    common.simulated(tmp_path / "set", *words, reuse=True)
+    assert (tmp_path / "set" / "particles.mrcs").stat().st_mtime_ns == made
+    assert f"{len(particles.table)} particles, 32 px, 8 Å/px, SNR 0.5" in particles.words
+    run = ("--diameter", particles.diameter, "--iterations", 10, "--final-resolution", 40, "--initial-resolution", 60,
+           "--minibatch", 6, 6, "--threads", 1)
+    first = common.abinitio(particles.star, tmp_path / "run", *run)
+    assert first.volume().shape == (32, 32, 32) and first.cpu > 0.5
+    assert common.abinitio(particles.star, tmp_path / "run", *run, reuse=True) == first
+    with pytest.raises(SystemExit, match="--reuse"):
+        common.abinitio(particles.star, tmp_path / "run", *run)
+    with pytest.raises(SystemExit, match="was run with"):
+        common.abinitio(particles.star, tmp_path / "run", *run, "--seed", 5, reuse=True)
+    # an interrupted run has no record: it begins anew
+    (tmp_path / "run" / common.RECORD).unlink()
+    again = common.abinitio(particles.star, tmp_path / "run", *run, reuse=True)
+    assert again.cpu != first.cpu
+
+
+def test_the_true_maps_sort_particles_where_noise_allows(benchmark, tmp_path):
+    common, mixtures = benchmark("_common"), benchmark("mixtures")
+    particles = common.simulated(tmp_path / "set", "--model", *mixtures.write_models(tmp_path, 2), "--particles", 40,
+                                 "--box", 32, "--pixel-size", 8, "--snr", 1, "--threads", 1)
+    words = ["--classes", 2, "--diameter", particles.diameter, "--initial-resolution", 60, "--final-resolution", 24]
+    assert mixtures.oracle_share(particles, words, threads=1) >= 0.97
+
+
+def test_classes_are_matched_by_the_particles_they_share(benchmark):
+    share, order = benchmark("mixtures").right_class(np.array([2, 2, 2, 1, 1, 3]), np.array([1, 1, 1, 2, 2, 2]), 3)
+    assert order[:2] == [1, 0] and share == pytest.approx(5 / 6)
+
+
+def test_a_report_holds_rows_and_bars(benchmark, tmp_path):
+    report = benchmark("_common").Report("name", tmp_path, "about a set")
+    report.add(seed=0, fsc05_a=float("inf"))
+    report.add(seed=1, fsc05_a=9.5, cpu_s=3.0)
+    report.bar(True, "one that is passed")
+    assert report.finish() == 0
+    report.bar(False, "one that is not")
+    assert report.finish() == 1
+    saved = json.loads((tmp_path / "name.json").read_text())
+    assert saved["rows"][0]["fsc05_a"] is None and [bar["passed"] for bar in saved["bars"]] == [True, False]
+    assert (tmp_path / "name.csv").read_text().splitlines()[0] == "seed,fsc05_a,cpu_s"
+
+
+def test_words_of_doubt_are_told_from_claims(benchmark):
+    doubts_in = benchmark("hard_sets").doubts_in
+    assert doubts_in("A map from 200 particles, consistent between halves to 12.0 Å.") == "none"
+    assert doubts_in("…; compare maps of several seeds before you trust it.") == "general"
+    assert doubts_in("…, not consistent between halves at any resolution: the images …") == "specific"
