@@ -248,7 +248,8 @@ class TestAbInitio(Project):
                                  ({"numberOfClasses": 0}, "0 classes were asked for"),
                                  ({"restarts": 0}, "0 restarts were asked for"),
                                  ({"minibatchStart": None}, "one of the two fields of the minibatch is empty"),
-                                 ({"iterations": None}, "iterations is empty; give a number, the default is 200"),
+                                 ({"iterations": None},
+                                  f"iterations is empty; give a number, the default is {AbInitioConfig.iterations}"),
                                  ({"priorStrength": None}, "prior strength is empty"),
                                  ({"start": 2}, "a map to start from is asked for, but none is chosen"),
                                  ({"particleDiameter": None}, "Particle diameter")):

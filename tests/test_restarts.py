@@ -52,6 +52,15 @@ def test_the_chosen_run_stands_for_all(finished):
     assert summary["cpu_seconds"] == pytest.approx(sum(run["cpu_seconds"] for run in runs))
 
 
+def test_while_restarts_go_on_the_newest_is_shown(finished, tmp_path):
+    assert ResultFolder(finished).in_progress().folder == finished
+    folder = tmp_path / "going_on"
+    shutil.copytree(finished, folder)
+    (folder / "summary.json").unlink()
+    assert ResultFolder(folder).in_progress().folder == folder / "restart_02"
+    assert ResultFolder(finished / "restart_01").in_progress().folder == finished / "restart_01"
+
+
 def test_a_run_without_its_last_part_is_continued(finished, star, tmp_path, capsys):
     folder = tmp_path / "half"
     shutil.copytree(finished, folder)

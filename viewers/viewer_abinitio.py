@@ -162,7 +162,7 @@ class CryosgdAbInitioViewer(EmProtocolViewer):
     def _folder(self):
         if not os.path.isdir(self._runPath()):
             raise InputError("the run has written nothing yet; look again in a moment")
-        return ResultFolder(self._runPath())
+        return ResultFolder(self._runPath()).in_progress()
 
     def _structures(self):
         """Numbers of the structures that are shown, counted from 0."""

@@ -27,6 +27,14 @@ class ResultFolder:
         if not self.folder.is_dir():
             raise InputError(f"there is no run folder {self.folder}; check the path")
 
+    def in_progress(self) -> "ResultFolder":
+        """The folder to look at while a run goes on: of restarts that are not compared yet the newest one's."""
+        if self.summary() is None:
+            restarts = sorted(path for path in self.folder.glob("restart_*") if (path / JOB).exists())
+            if restarts:
+                return ResultFolder(restarts[-1])
+        return self
+
     def path(self, name):
         """The path of a file of the folder, or None where it doesn't exist (yet)."""
         path = self.folder / name
