@@ -298,8 +298,8 @@ def test_by_need_the_march_waits_and_hurries():
 
 
 def test_minibatches_follow_resolution_and_classes():
-    one, three = (AbInitioConfig(**{**SETTINGS, "minibatch": None, "diameter_a": 180.0, "box_size": 48, "pixel_size": 4.0,
-                                    "final_resolution_a": 10.0}, classes=k) for k in (1, 3))
+    change = dict(minibatch=None, diameter_a=180.0, box_size=48, pixel_size=4.0, final_resolution_a=10.0)
+    one, three = (AbInitioConfig(**{**SETTINGS, **change}, classes=k) for k in (1, 3))
     sizes = [minibatch_at(p, one) for p in (0.0, 0.5, 1.0)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
     assert minibatch_at(1.0, three) == 3 * sizes[-1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 # shares of the run: resolution rests, then marches, then rests again
-MARCH_START, MARCH_END = 0.1, 0.75
+MARCH_START, MARCH_END = 0.1, 0.85
 # the target of the noise inflation falls by this many powers of ten while the resolution marches
 INFLATION_DECADES = 8
 # automatic minibatch for one structure: images per resolution element across the particle, and bounds
