@@ -223,6 +223,8 @@ class AbInitioJob:
         self._save_pictures(results)
         summary = self._summary(engine, assignment, results)
         self.folder.write_summary(summary)
+        # they show class sizes, which are final only now
+        save_abinitio_pictures(self.folder.folder)
         print(summary["outcome"], flush=True)
         return summary
 
@@ -248,7 +250,6 @@ class AbInitioJob:
         curves = {"half-maps, same reference" if len(results) == 1 else name: result.fsc
                   for name, result in zip(names, results)}
         save_fsc_png(pictures / "fsc.png", curves, box_size=config.box_size, pixel_size=config.pixel_size)
-        save_abinitio_pictures(self.folder.folder)
 
     def _summary(self, engine, assignment, results):
         config = self.config

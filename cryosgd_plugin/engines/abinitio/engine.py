@@ -32,6 +32,7 @@ from .schedule import (
     step_size_at,
     target_share_at,
 )
+from .slices import back_project
 from .start import map_start, perturbed_starts, random_starts
 from .symmetry import Symmetriser
 
@@ -117,6 +118,13 @@ class AbInitio:
         """The posterior of the given particles over the levels of `teams`."""
         return expect(teams[0], self.load(rows), self.table, rows, self.noise.spectrum, temperature=temperature,
                       threads=self.threads, lanes=self.lanes, replicas=teams[1:], **options)
+
+    def back_project(self, batch):
+        """Gradient sum and weight of a BatchResult: ((K, half volume) complex64, likewise float32), not yet Hermitian:
+        Aᴴ(Σ w C X/σ² − Σ w C²/σ² · A V) and Aᴴ Σ w C²/σ², at the radius in use and under the symmetry in force."""
+        numerator, weight = batch.rings()
+        return back_project(numerator - weight * batch.values, weight, batch.grid, self.symmetriser.operators,
+                            self.model.radius, rows=batch.sums.rows, classes=self.config.classes)
 
     def select(self, row):
         """The importance sample of one particle, or None where it is to be searched."""

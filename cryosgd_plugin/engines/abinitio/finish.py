@@ -20,7 +20,6 @@ from ...core.masks import soft_sphere
 from ...core.shells import fsc, shell_index_3d
 from ...ops.slicing import from_half_volume, half_volume_radius, hermitian
 from .model import floored
-from .slices import back_project
 
 # images in each unit of a pass: small enough to checkpoint often, large enough to fill the slices' cost
 CHUNK = 500
@@ -95,12 +94,8 @@ class Assignment:
               "effective_poses", "done", "halves", "rows")
 
     def _add(self, teams, rows, half):
-        engine, config = self.engine, self.engine.config
-        batch = engine.expect(teams, rows, 1.0)
-        numerator, weight = batch.rings()
-        gradient, weight = back_project(numerator - weight * batch.values, weight, batch.grid,
-                                        engine.symmetriser.operators, self.radius, rows=batch.sums.rows,
-                                        classes=config.classes)
+        batch = self.engine.expect(teams, rows, 1.0)
+        gradient, weight = self.engine.back_project(batch)
         self.gradient[half] += to_host(gradient)
         self.weight[half] += to_host(weight)
         for row, image in zip(rows, batch.images):

@@ -48,9 +48,11 @@ class HeldOut:
         return record
 
     def state(self) -> dict:
+        """What the next judgement depends on, as arrays."""
         return dict(errors=self.errors, radius=self.radius, idle=self.idle)
 
     def restore(self, state: dict) -> None:
+        """Go on from what `state` gave."""
         self.errors, self.radius, self.idle = np.asarray(state["errors"]), int(state["radius"]), int(state["idle"])
 
     def _evaluate(self):

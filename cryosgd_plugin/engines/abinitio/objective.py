@@ -47,14 +47,12 @@ class Minibatch:
         engine, n = self.engine, len(self.rows)
         total, self.images, power, self._curvature = None, [], 0.0, None
         for rows, batch in self._expect(x, accumulate=True):
-            numerator, weight = batch.rings()
-            part = back_project(numerator - weight * batch.values, weight, batch.grid, engine.symmetriser.operators,
-                                engine.model.radius, rows=batch.sums.rows, classes=engine.config.classes)
+            part = engine.back_project(batch)
             total = part if total is None else (total[0] + part[0], total[1] + part[1])
             self.images += batch.images
             power = power + residual_power(batch, engine.noise.spectrum) * len(rows) / n / batch.noise_share
             if len(rows) == n:
-                self._curvature = weight, batch.sums.rows
+                self._curvature = batch.rings()[1], batch.sums.rows
         self.residual = power
         engine.model.accumulate(engine.xp.stack([hermitian(w) for w in total[1]]), n)
         gradient = self._to_volumes(total[0], -1 / n)

@@ -71,10 +71,12 @@ class Progress:
 
     @property
     def done(self) -> bool:
+        """Whether all iterations have been gone through."""
         return self.value > 1 + 0.5 * self.step
 
     @property
     def marching(self) -> bool:
+        """Whether the resolution is being raised."""
         return MARCH_START <= self.value < MARCH_END
 
     def judge(self, improved: bool) -> None:
@@ -93,8 +95,10 @@ class Progress:
             self.in_stage, self.settled = 0, False
 
     def state(self) -> dict:
+        """What `restore` needs to go on."""
         return dict(progress=self.value, in_stage=self.in_stage, settled=self.settled)
 
     def restore(self, state: dict) -> None:
+        """Go on from what `state` gave."""
         self.value, self.in_stage = float(state["progress"]), int(state["in_stage"])
         self.settled = bool(state["settled"])

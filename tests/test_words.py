@@ -1,0 +1,21 @@
+"""What a finished run says of itself."""
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.job.words import outcome
+
+SETTINGS = dict(pixel_size=4.0, box_size=64, diameter_a=190.0)
+
+
+def test_a_starved_class_and_an_undetermined_map_are_named():
+    words = outcome(AbInitioConfig(**SETTINGS, classes=3), 1000, [15.0, None, 12.0], 12.0, None, [600, 390, 10], [3],
+                    None)
+    assert "class 1 with 600 particles (60%), consistent between halves to 15.0 Å" in words
+    assert "class 2 with 390 particles (39%), not consistent between halves at any resolution" in words
+    assert "Class 3 won hardly any particles" in words and "consider 2 classes" in words
+
+
+def test_one_map_without_starved_classes_says_nothing_of_them():
+    words = outcome(AbInitioConfig(**SETTINGS), 1000, [12.0], 12.0, [0.83], [1000], [],
+                    "the 100 held-out particles were explained no better")
+    assert words.startswith("A map from 1000 particles, consistent between halves to 12.0 Å")
+    assert "several seeds before you trust it" in words and "C1 explained 83% of the unsymmetrised map's power" in words
+    assert "ended early: the 100 held-out" in words and "hardly any" not in words
