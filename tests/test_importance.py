@@ -6,6 +6,7 @@ from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.expectation import Selection
 from cryosgd_plugin.engines.abinitio.importance import annealing_temperature, draw, effective_size, mixing_proportion
+from cryosgd_plugin.engines.abinitio.pose_memory import PoseMemory
 from cryosgd_plugin.engines.abinitio.slices import back_project
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 
@@ -50,7 +51,7 @@ def test_all_points_are_drawn_as_they_are():
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one class", "two classes"])
 def engine(request):
-    """An engine whose particles were all visited at a coarser resolution than the one it is at now."""
+    """An engine whose particles were all visited three times at a coarser resolution than the one it is at now."""
     source, table = particles(60, noise_sd=0.2, seed=4)
     config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
                             final_resolution_a=20.0, iterations=50, shift_range_a=10.0, held_out=0, oversampling=10.0,
@@ -64,7 +65,8 @@ def engine(request):
         engine.model.volumes = np.stack([truth, other.astype(np.float32)])[:request.param].astype(np.float32)
         if resolution == 26.0:
             batch = engine.expect(engine.teams(engine.model.volumes), np.arange(60), 1.0)
-            engine.memory.store(np.arange(60), batch.images, engine.finest_grid, progress=0.5)
+            for _ in range(3):
+                engine.memory.store(np.arange(60), batch.images, engine.finest_grid, progress=0.5)
     return engine
 
 
@@ -117,14 +119,60 @@ def test_samples_are_unbiased_in_p(engine):
 
 
 def test_memory_survives_its_state(engine):
-    from cryosgd_plugin.engines.abinitio.importance import PoseMemory
-    copy = PoseMemory(60, engine.config.classes, engine.memory.oversampling)
+    copy = fresh_memory(engine)
     copy.restore({name: np.array(value) for name, value in engine.memory.state().items()})
     for row in ROWS[:5]:
         a, b = (memory.select(row, engine.finest_grid, 1e9, np.random.default_rng(3))
                 for memory in (engine.memory, copy))
         for name in ("rows", "angles", "shifts", "turns", "log_rows", "log_angles", "log_shifts"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def visited(engine, volumes):
+    """The BatchResult of all 60 particles at the engine's resolution."""
+    return engine.expect(engine.teams(volumes), np.arange(60), 1.0)
+
+
+def fresh_memory(engine):
+    return PoseMemory(60, engine.config.classes, engine.memory.oversampling)
+
+
+def test_only_what_was_found_twice_in_its_place_is_sampled(engine):
+    """One visit foretells nothing, two agreeing ones not how far such agreement is to be trusted; a map that is turned
+    moves every posterior, and then all are searched again."""
+    memory, volumes, grid = fresh_memory(engine), engine.model.volumes, engine.finest_grid
+    batch = visited(engine, volumes)
+    foreseen = []
+    for _ in range(3):
+        memory.store(np.arange(60), batch.images, grid, 0.5)
+        foreseen.append(np.mean([memory.foresees(row) for row in range(60)]))
+    assert foreseen[:2] == [0, 0] and foreseen[2] > 0.5
+    turned = np.ascontiguousarray(np.rot90(volumes, axes=(1, 3)))
+    memory.store(np.arange(60), visited(engine, turned).images, grid, 0.5)
+    assert not any(memory.foresees(row) for row in range(60))
+    # turned about the beam, a view keeps its direction: only the in-plane angles tell
+    for image in batch.images:
+        image.rotation = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) @ image.rotation
+    memory = fresh_memory(engine)
+    for _ in range(3):
+        memory.store(np.arange(60), batch.images, grid, 0.5)
+    assert any(memory.foresees(row) for row in range(60))
+    memory.store(np.arange(60), visited(engine, volumes).images, grid, 0.5)
+    assert not any(memory.foresees(row) for row in range(60))
+
+
+def test_every_fourth_visit_is_a_search(engine):
+    memory, batch = fresh_memory(engine), visited(engine, engine.model.volumes)
+    for _ in range(3):
+        memory.store(np.arange(60), batch.images, engine.finest_grid, 0.5)
+    sampled = []
+    for _ in range(9):
+        sampled.append([memory.foresees(row) for row in range(60)])
+        memory.store(np.arange(60), batch.images, engine.finest_grid, 0.5, sampled[-1])
+    sampled = np.array(sampled).T
+    known = sampled.any(axis=1)
+    assert known.mean() > 0.5
+    assert (sampled[known] == np.array([True, True, True, False, True, True, True, False, True])).all()
 
 
 def test_diffuse_posteriors_are_searched_again():

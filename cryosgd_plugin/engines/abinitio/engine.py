@@ -16,12 +16,12 @@ from ..optimisers import make_optimiser
 from .expectation import Level, expect
 from .grids import fourier_radius, make_levels
 from .heldout import HeldOut
-from .importance import PoseMemory
 from .matched import MASK_EDGE, ImageMatcher
 from .memory import sagd_minibatch
 from .model import Model
 from .noise import NoiseModel
 from .objective import Minibatch
+from .pose_memory import PoseMemory
 from .priors import make_prior
 from .schedule import (
     Progress,
@@ -203,7 +203,8 @@ class AbInitio:
             if moved is not None:
                 self.optimiser.transform(moved)
         self.noise.update(problem.residual, len(rows))
-        divergence = self.memory.store(rows, problem.images, problem.grid, progress)
+        divergence = self.memory.store(rows, problem.images, problem.grid, progress,
+                                       [selection is not None for selection in problem.selections])
         self.images_visited += len(rows)
         record = self._record(problem, radius, divergence)
         self.iteration += 1

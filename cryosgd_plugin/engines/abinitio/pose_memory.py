@@ -1,0 +1,243 @@
+"""What each particle's last visit said of its pose, and the importance distributions made of it (paper 1 §3.4).
+
+In-plane angles are counted from the last best pose, carried to each direction without twist, so that their
+distribution means the same at neighbouring directions. A sample can only be as good as the memory: while the map
+still changes, a particle's posterior moves elsewhere between two visits, and a sample around its old place finds
+nothing and says so with great confidence (measured: 100 nats below the exact sum). So a particle is sampled only if
+its last visit found it where the visit before had foreseen it, and while particles of which that was true are found
+there again. For this, and for its own sake, each is searched anew now and then.
+"""
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ...core.poses import directions_to_vectors, healpix_directions, parallel_transport_psi
+from .expectation import Selection
+from .importance import annealing_temperature, draw, effective_size, mixing_proportion, mixture
+
+# points remembered of each marginal, and how much of each they must hold: a posterior more diffuse is searched anew
+CAPACITY, HELD_MASS = 32, 0.99
+# posterior mass that the visit before must have foreseen: within REACH grid spacings of a point that held this share
+FORESEEN, REACH, LEAST_POINT = 0.99, 1.5, 1e-3
+# every so many visits a particle is searched anew, whatever its samples say; by so many such particles is told how
+# far the memory of all is to be trusted
+SEARCH_EVERY, TRUST_MEMORY = 4, 200
+# directions on which the data set's mean distribution is kept (nside 8), and images that it remembers
+AVERAGE_NSIDE, AVERAGE_MEMORY = 8, 2000.0
+# a sample that costs more than this share of the search's first level saves nothing
+WORTHWHILE = 0.3
+# kernels are cut off where they fall below e^-12
+CUTOFF = 12.0
+
+
+class PoseMemory:
+    """What each particle's last visit said, and the importance distributions made of it.
+
+    n_particles : rows of the particle table; classes : K; oversampling : s0 of N = s0 / Σ q²
+    """
+
+    _arrays = dict(vectors=((CAPACITY, 3), np.float32), structures=((CAPACITY,), np.int16),
+                   row_mass=((CAPACITY,), np.float32), angles=((CAPACITY,), np.float32),
+                   angle_mass=((CAPACITY,), np.float32), shifts=((CAPACITY, 2), np.float32),
+                   shift_mass=((CAPACITY,), np.float32), reference=((3, 3), np.float32), spacing=((3,), np.float32),
+                   progress=((), np.float32), foreseen=((), np.float32), sampled=((), np.int16))
+
+    def __init__(self, n_particles: int, classes: int, oversampling: float):
+        self.classes, self.oversampling = classes, oversampling
+        self.slot = np.full(n_particles, -1, np.int32)
+        self.used = 0
+        self.trust, self.trials = 0.0, 0
+        self.kept = {name: np.zeros((0,) + shape, dtype) for name, (shape, dtype) in self._arrays.items()}
+        self.average_directions = healpix_directions(AVERAGE_NSIDE)
+        cells = len(self.average_directions)
+        self.average = np.full((classes, cells), 1 / (classes * cells))
+        self._tree = cKDTree(directions_to_vectors(self.average_directions))
+        self._grid = self._vectors_of_grid = self._of_grid = None
+
+    def store(self, particles, images, grid, progress: float, sampled=None) -> float:
+        """Remember a minibatch's marginals; returns the mean KL divergence (nats) of the directions' marginals from
+        those of the images' last visits, where both were concentrated (paper 1 Fig. 3), or nan.
+
+        sampled : (n,) bool, which images were sampled and not searched; None for none
+        """
+        divergences = []
+        spacing = (grid.spacing_deg, 360 / grid.polar.n_angles, grid.shift_step_a)
+        sampled = np.zeros(len(images), bool) if sampled is None else sampled
+        for particle, image, drawn in zip(particles, images, sampled):
+            m = image.marginals
+            vectors = self._vectors(grid)[m.rows % grid.n_directions]
+            structures = m.rows // grid.n_directions
+            self._average_in(grid, m.rows, m.row_mass)
+            heavy = [_heaviest(mass) for mass in (m.row_mass, m.angle_mass, m.shift_mass)]
+            concentrated = all(mass[top].sum() >= HELD_MASS * mass.sum()
+                               for top, mass in zip(heavy, (m.row_mass, m.angle_mass, m.shift_mass)))
+            if self.slot[particle] < 0:
+                if not concentrated:
+                    continue
+                self._new_slot(particle)
+            slot, kept = self.slot[particle], self.kept
+            known = kept["row_mass"][slot].any()
+            if known and concentrated:
+                divergences.append(self._divergence(slot, vectors, structures, m.row_mass))
+            foreseen = self._foreseen(slot, image, vectors, structures, spacing) if known else 0.0
+            if not drawn and known and kept["foreseen"][slot] >= FORESEEN:
+                self.trials = min(self.trials + 1, TRUST_MEMORY)
+                self.trust += (foreseen - self.trust) / self.trials
+            kept["foreseen"][slot] = foreseen
+            if not concentrated:
+                kept["row_mass"][slot] = 0
+                continue
+            for name, values, top in (("vectors", vectors, heavy[0]), ("structures", structures, heavy[0]),
+                                      ("row_mass", m.row_mass, heavy[0]), ("angles", m.angles_deg, heavy[1]),
+                                      ("angle_mass", m.angle_mass, heavy[1]), ("shifts", m.shifts_a, heavy[2]),
+                                      ("shift_mass", m.shift_mass, heavy[2])):
+                kept[name][slot] = 0
+                kept[name][slot, :len(top)] = values[top]
+            kept["reference"][slot], kept["spacing"][slot] = image.rotation, spacing
+            kept["progress"][slot] = progress
+            kept["sampled"][slot] = kept["sampled"][slot] + 1 if drawn else 0
+        return float(np.mean(divergences)) if divergences else float("nan")
+
+    def select(self, particle: int, grid, limit: float, rng):
+        """The Selection of a particle's sample of a grid, or None where it must be searched.
+
+        limit : poses of the search's first level; a sample of more than WORTHWHILE times these is not drawn
+        """
+        if not self.foresees(particle):
+            return None
+        of = {name: array[self.slot[particle]] for name, array in self.kept.items()}
+        alpha, temperature = (f(float(of["progress"])) for f in (mixing_proportion, annealing_temperature))
+        q_rows = self._row_distribution(of, grid, alpha, temperature)
+        q_angles = self._angle_distribution(of, grid, alpha, temperature)
+        q_shifts = self._shift_distribution(of, grid, alpha, temperature)
+        counts = [min(len(q), int(np.ceil(self.oversampling * effective_size(q))))
+                  for q in (q_rows, q_angles, q_shifts)]
+        if float(np.prod(counts, dtype=float)) > WORTHWHILE * limit:
+            return None
+        (rows, log_rows), (angles, log_angles), (shifts, log_shifts) = (
+            draw(q, count, rng) for q, count in zip((q_rows, q_angles, q_shifts), counts))
+        turns = parallel_transport_psi(grid.frames[rows % grid.n_directions], of["reference"])
+        return Selection(rows, shifts, angles, np.rint(turns / 360 * grid.polar.n_angles).astype(int),
+                         log_rows, log_shifts, log_angles)
+
+    def foresees(self, particle: int) -> bool:
+        """Whether a sample is to be trusted: the last visits agreed, a search was among the last of them, and other
+        such particles were found where they had been."""
+        slot = self.slot[particle]
+        if slot < 0 or self.trust < FORESEEN:
+            return False
+        of = {name: self.kept[name][slot] for name in ("row_mass", "foreseen", "sampled")}
+        return bool(of["row_mass"].any() and of["foreseen"] >= FORESEEN and of["sampled"] < SEARCH_EVERY - 1)
+
+    def state(self) -> dict:
+        """Everything as arrays."""
+        return dict(slot=self.slot, average=self.average, trust=np.array([self.trust, self.trials]),
+                    **{f"kept_{name}": array[:self.used] for name, array in self.kept.items()})
+
+    def restore(self, state: dict) -> None:
+        """Go on from what `state` gave."""
+        self.slot, self.average = np.array(state["slot"]), np.array(state["average"])
+        self.kept = {name: np.array(state[f"kept_{name}"]) for name in self._arrays}
+        self.used = len(self.kept["progress"])
+        self.trust, self.trials = float(state["trust"][0]), int(state["trust"][1])
+
+    def _row_distribution(self, of, grid, alpha, temperature):
+        kappa = np.log(4) / (1 - np.cos(np.radians(max(grid.spacing_deg, of["spacing"][0]))))
+        own = np.zeros((self.classes, grid.n_directions))
+        filled = of["row_mass"] > 0
+        mass = of["row_mass"][filled] ** (1 / temperature)
+        exponent = kappa * (self._vectors(grid) @ of["vectors"][filled].T - 1)
+        kernel = np.where(exponent > -CUTOFF, np.exp(np.maximum(exponent, -CUTOFF)), 0.0) * mass
+        for structure in np.unique(of["structures"][filled]):
+            own[structure] = kernel[:, of["structures"][filled] == structure].sum(axis=1)
+        cells, members = self._looked_at(grid)[:2]
+        average = self.average[:, cells] / members[cells]
+        return mixture(own.ravel(), average.ravel(), alpha)
+
+    def _angle_distribution(self, of, grid, alpha, temperature):
+        n = grid.polar.n_angles
+        width = max(2 * np.pi / n, np.radians(of["spacing"][1]))
+        kappa = np.log(2) / (1 - np.cos(width))
+        filled = of["angle_mass"] > 0
+        apart = 2 * np.pi * np.arange(n)[:, None] / n - np.radians(of["angles"][filled])
+        kernel = np.exp(np.maximum(kappa * (np.cos(apart) - 1), -50))
+        return mixture(kernel @ of["angle_mass"][filled] ** (1 / temperature), np.ones(n), alpha)
+
+    def _shift_distribution(self, of, grid, alpha, temperature):
+        width = max(grid.shift_step_a, of["spacing"][2])
+        filled = of["shift_mass"] > 0
+        apart = grid.shifts_a[:, None, :] - of["shifts"][filled]
+        kernel = np.exp(np.maximum(-(apart ** 2).sum(axis=2) / (2 * width ** 2), -50))
+        # the floor follows the prior: the data set's own spread of shifts as far as it is known beforehand
+        return mixture(kernel @ of["shift_mass"][filled] ** (1 / temperature), np.exp(grid.log_shift_weights), alpha)
+
+    def _divergence(self, slot, vectors, structures, mass):
+        """KL of the new marginal from the last, each binned on the average's cells."""
+        old, filled = self.kept, self.kept["row_mass"][slot] > 0
+        p = self._binned(vectors, structures, mass)
+        q = self._binned(old["vectors"][slot][filled], old["structures"][slot][filled], old["row_mass"][slot][filled])
+        q = 0.99 * q + 0.01 / q.size
+        held = p > 0
+        return float((p[held] * np.log(p[held] / q[held])).sum())
+
+    def _foreseen(self, slot, image, vectors, structures, spacing):
+        """Share of an image's posterior, by each marginal, near points that mattered in the visit before."""
+        old, m = {name: array[slot] for name, array in self.kept.items()}, image.marginals
+        reach = REACH * np.maximum(spacing, old["spacing"])
+        row, angle, shift = (old[f"{name}_mass"] >= LEAST_POINT * old[f"{name}_mass"].sum()
+                             for name in ("row", "angle", "shift"))
+        near_row = ((vectors @ old["vectors"][row].T >= np.cos(np.radians(reach[0])))
+                    & (structures[:, None] == old["structures"][row]))
+        # the old visit's zero of angles, seen from the new best pose
+        turn = parallel_transport_psi(image.rotation[None], old["reference"])[0]
+        apart = (m.angles_deg[:, None] - old["angles"][angle] - turn + 180) % 360 - 180
+        near_shift = ((m.shifts_a[:, None, :] - old["shifts"][shift]) ** 2).sum(axis=2) <= reach[2] ** 2
+        lost = [1 - mass[near.any(axis=1)].sum() / mass.sum()
+                for mass, near in ((m.row_mass, near_row), (m.angle_mass, np.abs(apart) <= reach[1]),
+                                   (m.shift_mass, near_shift))]
+        return 1 - sum(lost)
+
+    def _binned(self, vectors, structures, mass):
+        cells = self._tree.query(vectors)[1]
+        flat = np.bincount(structures * self.average.shape[1] + cells, mass, self.average.size)
+        return flat / flat.sum()
+
+    def _average_in(self, grid, rows, mass):
+        of_rows = np.bincount(rows, mass, self.classes * grid.n_directions).reshape(self.classes, -1)
+        cells, _, nearest, shared = self._looked_at(grid)
+        if grid.n_sphere > len(nearest):
+            binned = np.stack([np.bincount(cells, row, len(nearest)) for row in of_rows])
+        else:
+            # a coarse direction stands for all cells around it, not for the nearest alone
+            binned = (of_rows / shared)[:, nearest]
+        self.average += (binned / binned.sum() - self.average) / AVERAGE_MEMORY
+
+    def _new_slot(self, particle):
+        if self.used == len(self.kept["progress"]):
+            self.kept = {name: np.concatenate([array, np.zeros((max(256, len(array)),) + array.shape[1:],
+                                                               array.dtype)]) for name, array in self.kept.items()}
+        self.slot[particle] = self.used
+        self.used += 1
+
+    def _vectors(self, grid):
+        self._looked_at(grid)
+        return self._vectors_of_grid
+
+    def _looked_at(self, grid):
+        """(average's cell of each direction, directions in each cell, direction nearest to each cell, cells of each
+        direction) of a grid."""
+        if self._grid is not grid:
+            self._vectors_of_grid = directions_to_vectors(grid.directions).astype(np.float32)
+            cells = self._tree.query(self._vectors_of_grid)[1]
+            nearest = cKDTree(self._vectors_of_grid).query(self._tree.data)[1]
+            self._of_grid = (cells, np.bincount(cells, minlength=len(nearest)), nearest,
+                             np.maximum(1, np.bincount(nearest, minlength=grid.n_directions)))
+            self._grid = grid
+        return self._of_grid
+
+
+def _heaviest(mass):
+    """Indices of the CAPACITY largest, those without mass left out."""
+    top = np.argsort(mass)[::-1][:CAPACITY]
+    return top[mass[top] > 0]
