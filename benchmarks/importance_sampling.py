@@ -6,11 +6,11 @@
 ASPIRE's 70S ribosome, 1,500 particles, 64 px of 5 Å/px, SNR 0.1. Figure 8: a run is stopped at shares of its
 iterations. There, for 100 images that the run would sample (pose_memory.py), log p by a sample of the quadrature is
 compared with the sum over every structure, direction, in-plane angle and shift, for s0 from 1 to 50; the importance
-distributions are those of the images' last visits, as in the run, and so is the noise inflation T. The gradient is that by the map's
-Fourier coefficients, summed over these images. |Δ log p| is relative to |log p| without the image's own −½ Σ|X|²/σ²,
-which is no part of the sum (with it, as in the paper, the relative error would be smaller still). `search` is what the
-other images get, measured on 100 of all. Figure 9: the share of the quadrature that is evaluated in each iteration of a run, with
-each quadrature scheme.
+distributions are those of the images' last visits, as in the run, and so is the noise inflation T. The gradient is that
+by the map's Fourier coefficients, summed over these images. |Δ log p| is relative to |log p| without the image's own
+−½ Σ|X|²/σ², which is no part of the sum (with it, as in the paper, the relative error would be smaller still). `search`
+is what the other images get, measured on 100 of all. Figure 9: the share of the quadrature that is evaluated in each
+iteration of a run, with each quadrature scheme.
 
 Bars: at s0 = 10 in every state mean |Δ log p| ≤ 0.05 nat and gradient cosine ≥ 0.99; at the final frequency of a run
 100,000 times fewer points than the quadrature has, as in the paper.
@@ -38,7 +38,8 @@ CHUNK = 25
 def main(words=None):
     parser = command_line(__doc__, seeds=1)
     parser.add_argument("--particles", type=int, default=1500, help="of the ribosome (%(default)s)")
-    parser.add_argument("--states", type=float, nargs="+", default=[0.4, 0.6, 0.8, 1.0], help="shares of the iterations")
+    parser.add_argument("--states", type=float, nargs="+", default=[0.4, 0.6, 0.8, 1.0],
+                        help="shares of the iterations")
     parser.add_argument("--images", type=int, default=100, help="compared in each state (%(default)s)")
     parser.add_argument("--final-resolution", type=float, default=11.0, metavar="A", help="of the runs (%(default)g)")
     parser.add_argument("--skip-runs", action="store_true", help="figure 8 only")
@@ -155,8 +156,9 @@ def hold(report):
 def plot(path, report, shares):
     made = figure(12, 4.2)
     left, middle, right = made.subplots(1, 3)
-    for number in sorted({row["iteration"] for row in report.rows}):
-        rows = [row for row in report.rows if row["iteration"] == number and row["s0"] != "search"]
+    drawn = [row for row in report.rows if row["s0"] != "search"]
+    for number in sorted({row["iteration"] for row in drawn}):
+        rows = [row for row in drawn if row["iteration"] == number]
         s0 = [row["s0"] for row in rows]
         name = f"iteration {number}, {rows[0]['resolution_a']:.1f} Å"
         left.loglog(s0, [row["mean_error_nat"] for row in rows], "o-", label=name)
