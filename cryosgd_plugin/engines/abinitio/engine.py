@@ -13,6 +13,7 @@ from ...core.masks import soft_sphere
 from ...core.settings import need
 from ...ops.slicing import to_half_volume
 from ..optimisers import make_optimiser
+from .centring import Centring
 from .expectation import Level, expect
 from .grids import fourier_radius, make_levels
 from .heldout import HeldOut
@@ -82,6 +83,7 @@ class AbInitio:
         self.symmetriser = Symmetriser(config.symmetry, config.symmetry_start)
         self.noise = self._border_noise()
         self.memory = PoseMemory(len(table), config.classes, config.oversampling)
+        self.centring = Centring(config.classes, config.diameter_a)
         self.class_shares = np.full(config.classes, 1 / config.classes)
         self.optimiser = self._make_optimiser()
         self.prior_scale = (np.nan, 0)
@@ -146,7 +148,7 @@ class AbInitio:
                     noise_images=self.noise.images_seen.copy(), symmetry=self.symmetriser.current,
                     prior_scale=np.array(self.prior_scale),
                     symmetry_scores=np.empty(0) if self.symmetriser.scores is None else self.symmetriser.scores,
-                    class_shares=self.class_shares, stopped=self.stopped or "",
+                    centres=self.centring.targets, class_shares=self.class_shares, stopped=self.stopped or "",
                     random_state=json.dumps(self.rng.bit_generator.state))
 
     def restore(self, state: dict) -> None:
@@ -161,6 +163,7 @@ class AbInitio:
         self.prior_scale = float(state["prior_scale"][0]), int(state["prior_scale"][1])
         scores = np.asarray(state["symmetry_scores"])
         self.symmetriser.scores = scores if len(scores) else None
+        self.centring.targets = np.array(state["centres"])
         self.class_shares, self.stopped = np.asarray(state["class_shares"]), str(state["stopped"]) or None
         self.rng.bit_generator.state = json.loads(str(state["random_state"]))
         self.optimiser.restore(_part(state, "optimiser"), xp)
@@ -199,7 +202,9 @@ class AbInitio:
         self.optimiser.step_size = step_size_at(progress, config)
         model.volumes = self.optimiser.step(model.volumes, problem)
         if config.centring and not self.symmetriser.fixes_centre:
-            moved = model.centre(SAGD_CENTRED) if config.optimiser == "sagd" else model.centre()
+            self.centring.follow(problem.images)
+            least = {"least_px": SAGD_CENTRED} if config.optimiser == "sagd" else {}
+            moved = model.centre(self.centring.targets, **least)
             if moved is not None:
                 self.optimiser.transform(moved)
         self.noise.update(problem.residual, len(rows))

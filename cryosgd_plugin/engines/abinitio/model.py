@@ -106,13 +106,15 @@ class Model:
         volumes = volumes * window.astype(xp.float32)
         return xp.maximum(volumes, 0) if positivity else volumes
 
-    def centre(self, least_px: float = CENTRED):
-        """Move each map's centre of mass to the box centre; returns what moves other arrays alike, or None."""
+    def centre(self, targets, least_px: float = CENTRED):
+        """Move each map's centre of mass to its target, (K, 3) x, y, z in Å from the box centre; returns what moves
+        other arrays alike, or None."""
         xp, box = self.xp, self.box_size
+        wanted = box // 2 + np.asarray(targets)[:, ::-1] / (self.extent_a / box)
         offsets = []
-        for volume in self.volumes:
+        for volume, place in zip(self.volumes, wanted):
             host = to_host(xp.maximum(volume, 0))
-            offset = np.array(ndimage.center_of_mass(host)) - box // 2 if host.sum() > 0 else np.zeros(3)
+            offset = np.array(ndimage.center_of_mass(host)) - place if host.sum() > 0 else np.zeros(3)
             offsets.append(offset if np.abs(offset).max() >= least_px else np.zeros(3))
         if not np.any(offsets):
             return None
