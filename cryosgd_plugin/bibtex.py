@@ -60,4 +60,80 @@
     year = {2005},
     doi = {http://doi.org/10.1086/427976}
 }
+
+@article{Saff1997,
+    author = {Saff, E. B. and Kuijlaars, A. B. J.},
+    title = {Distributing many points on a sphere},
+    journal = {The Mathematical Intelligencer},
+    volume = {19},
+    number = {1},
+    pages = {5--11},
+    year = {1997},
+    doi = {http://doi.org/10.1007/BF03024331}
+}
+
+@article{LeRoux2012,
+    author = {Le Roux, Nicolas and Schmidt, Mark and Bach, Francis},
+    title = {A stochastic gradient method with an exponential convergence rate for finite training sets},
+    journal = {Advances in Neural Information Processing Systems},
+    volume = {25},
+    pages = {2663--2671},
+    year = {2012}
+}
+
+@article{Sutskever2013,
+    author = {Sutskever, Ilya and Martens, James and Dahl, George and Hinton, Geoffrey},
+    title = {On the importance of initialization and momentum in deep learning},
+    journal = {Proceedings of Machine Learning Research},
+    volume = {28},
+    number = {3},
+    pages = {1139--1147},
+    year = {2013}
+}
+
+@article{Duchi2011,
+    author = {Duchi, John and Hazan, Elad and Singer, Yoram},
+    title = {Adaptive subgradient methods for online learning and stochastic optimization},
+    journal = {Journal of Machine Learning Research},
+    volume = {12},
+    pages = {2121--2159},
+    year = {2011}
+}
+
+@article{LeRoux2007,
+    author = {Le Roux, Nicolas and Manzagol, Pierre-Antoine and Bengio, Yoshua},
+    title = {Topmoumoute online natural gradient algorithm},
+    journal = {Advances in Neural Information Processing Systems},
+    volume = {20},
+    pages = {849--856},
+    year = {2007}
+}
+
+@article{Schraudolph2007,
+    author = {Schraudolph, Nicol N. and Yu, Jin and G{\\"u}nter, Simon},
+    title = {A stochastic quasi-{Newton} method for online convex optimization},
+    journal = {Proceedings of Machine Learning Research},
+    volume = {2},
+    pages = {436--443},
+    year = {2007}
+}
+
+@article{Martens2010,
+    author = {Martens, James},
+    title = {Deep learning via {Hessian}-free optimization},
+    journal = {Proceedings of the 27th International Conference on Machine Learning},
+    pages = {735--742},
+    year = {2010}
+}
+
+@article{Scheres2012,
+    author = {Scheres, Sjors H. W.},
+    title = {A {Bayesian} view on cryo-{EM} structure determination},
+    journal = {Journal of Molecular Biology},
+    volume = {415},
+    number = {2},
+    pages = {406--418},
+    year = {2012},
+    doi = {http://doi.org/10.1016/j.jmb.2011.11.010}
+}
 """

@@ -17,6 +17,10 @@ OPTIMISER_WORDS = {
     "hessian-free": "Hessian-free optimisation", "sagd": "stochastic average gradient descent",
     "batch-em": "batch expectation-maximisation (for comparison)",
     "projection-matching": "projection matching (for comparison)"}
+# what is cited beside the papers of the method as a whole
+CITED_WITH = {"nesterov": ["Sutskever2013"], "adagrad": ["Duchi2011"], "tonga": ["LeRoux2007"],
+              "olbfgs": ["Schraudolph2007"], "hessian-free": ["Martens2010"], "sagd": ["LeRoux2012"],
+              "batch-em": ["Scheres2012"], "saff-kuijlaars": ["Saff1997"], "healpix": ["Gorski2005"]}
 QUADRATURE_WORDS = {"healpix": "HEALPix and a square grid", "saff-kuijlaars": "Saff-Kuijlaars and Gauss-Hermite"}
 MARCH_WORDS = {"iterations": "evenly", "need": "by need"}
 PRIOR_WORDS = {"uniform": "none", "car": "smoothness (conditionally autoregressive)", "exponential": "exponential"}

@@ -19,7 +19,7 @@ from ..io.files import atomic_write
 from ..io.result_folder import LOCK, SUMMARY, ResultFolder
 from ..io.runfolder import take_lock
 from .ab_initio_advice import advice
-from .ab_initio_form import OPTIMISER_WORDS, AbInitioForm
+from .ab_initio_form import CITED_WITH, OPTIMISER_WORDS, OPTIMISERS, QUADRATURES, AbInitioForm
 from .ab_initio_results import AbInitioResults
 from .engine_run import EngineRun, sentence_of
 
@@ -172,8 +172,9 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, EngineRun, ProtInitialV
         symmetry = f"with {config.symmetry} symmetry" if config.symmetry != "C1" else "without imposing symmetry"
         start = "from a low-passed map" if config.start == "map" else "from a random start without reference"
         method = OPTIMISER_WORDS.get(config.optimiser, config.optimiser).replace(" (for comparison)", "")
+        cited = ", ".join(["Punjani2017a", "Punjani2017b", *CITED_WITH.get(config.optimiser, [])])
         words = (f"{f'{config.classes} initial maps were' if several else 'An initial map was'} reconstructed from "
-                 f"{used} particles by {method} [Punjani2017a, Punjani2017b] as implemented in CryoSGD "
+                 f"{used} particles by {method} [{cited}] as implemented in CryoSGD "
                  f"{summary['version']}, {symmetry}, {start}. In {summary['iterations_done']} iterations the "
                  f"resolution in use went from {config.initial_resolution_a:g} to {config.final_resolution_a:g} Å, "
                  f"marginalising over the poses {'and classes ' if several else ''}of every image.")
@@ -186,7 +187,8 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, EngineRun, ProtInitialV
         return [words]
 
     def _citations(self):
-        return ["Punjani2017a", "Punjani2017b", "Punjani2015", "Gorski2005"]
+        chosen = (OPTIMISERS[self.optimiser.get()], QUADRATURES[self.quadrature.get()])
+        return ["Punjani2017a", "Punjani2017b", "Punjani2015", *sum((CITED_WITH.get(name, []) for name in chosen), [])]
 
     def _runSummary(self):
         return ResultFolder(self._runPath()).summary() if os.path.isdir(self._runPath()) else None

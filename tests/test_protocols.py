@@ -34,7 +34,7 @@ from cryosgd_plugin.constants import ENGINE_PYTHON
 from cryosgd_plugin.convert import table_from_set, table_from_star
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.shells import fsc
-from cryosgd_plugin.engines.abinitio.config import OPTIMISERS, AbInitioConfig
+from cryosgd_plugin.engines.abinitio.config import OPTIMISERS, QUADRATURES, AbInitioConfig
 from cryosgd_plugin.io.result_folder import ResultFolder, read_json
 from cryosgd_plugin.io.runfolder import take_lock
 from cryosgd_plugin.io.star import read_particles
@@ -240,6 +240,18 @@ class TestAbInitio(Project):
         summary = ResultFolder(protocol._getExtraPath("run")).summary()
         self.assertEqual(AbInitioConfig.from_dict(summary["parameters"]), protocol.config())
         self.assertEqual(protocol.config().symmetry, "C2")
+
+    def test_every_step_rule_and_quadrature_cites_its_paper(self):
+        for choice, name in enumerate(OPTIMISERS):
+            for scheme in range(len(QUADRATURES)):
+                protocol = self.ab_initio(optimiser=choice, quadrature=scheme)
+                keys = protocol._citations()
+                self.assertEqual(len(set(keys)), len(keys))
+                lines = " ".join(protocol.citations())
+                for key in keys:
+                    # a key that the plugin's list lacks would come out as it is
+                    self.assertNotIn(key, lines, (name, lines))
+        self.assertIn("Martens2010", self.ab_initio(optimiser=OPTIMISERS.index("hessian-free"))._citations())
 
     def test_bad_input_gets_a_sentence_before_computing(self):
         for values, sentence in (({"finalResolution": 5.0}, "beyond Nyquist"), ({"symmetry": "X9"}, "point group 'X9'"),
