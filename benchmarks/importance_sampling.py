@@ -100,7 +100,7 @@ def sample(engine, row, oversampling, draw):
     """A Selection at any s0, also where the run would rather search."""
     engine.memory.oversampling = oversampling
     rng = np.random.default_rng([oversampling, draw, int(row)])
-    return engine.memory.select(row, engine.finest_grid, np.inf, rng)
+    return engine.memory.select(row, engine.finest_grid, rng, limit=np.inf)
 
 
 def expected(engine, teams, rows, selections=None):

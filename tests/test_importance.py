@@ -122,7 +122,7 @@ def test_memory_survives_its_state(engine):
     copy = fresh_memory(engine)
     copy.restore({name: np.array(value) for name, value in engine.memory.state().items()})
     for row in ROWS[:5]:
-        a, b = (memory.select(row, engine.finest_grid, 1e9, np.random.default_rng(3))
+        a, b = (memory.select(row, engine.finest_grid, np.random.default_rng(3), limit=1e9)
                 for memory in (engine.memory, copy))
         for name in ("rows", "angles", "shifts", "turns", "log_rows", "log_angles", "log_shifts"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))

@@ -133,8 +133,7 @@ class AbInitio:
         if not self.config.importance_sampling:
             return None
         rng = np.random.default_rng([self.config.seed, self.iteration, int(row)])
-        limit = self._grids[0].n_poses * self.config.classes
-        return self.memory.select(row, self._grids[-1], limit, rng)
+        return self.memory.select(row, self._grids[-1], rng)
 
     def state(self) -> dict:
         """Everything that the next step depends on, as arrays."""

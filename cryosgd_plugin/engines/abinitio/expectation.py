@@ -20,11 +20,11 @@ from ...ops.polar import correlate, harmonics, posterior_harmonics, spread, spre
 from ...ops.posterior import exponentiate
 from .slices import SliceBank, SliceSums, slice_rings
 
-# posterior mass that may be lost by leaving out directions or shifts: of the sums, and of each level of the search
-LOST_MASS, SEARCH_LOST_MASS = 1e-3, 1e-4
-# a coarse cell's centre may score below the poses inside it, and what lies beyond its resolution may contradict it:
-# its posterior is flattened before survivors are chosen, least where the next level reaches no further (`_flattened`)
-SEARCH_TEMPERATURE = 1.6
+# posterior mass that may be lost by leaving out directions or shifts, at each level
+LOST_MASS = 1e-3
+# the centre of a coarse cell scores lower than the best pose inside it, by up to this share of what the image says at
+# all: so much must not cost a cell its survival, and so the posterior is flattened before survivors are chosen
+CELL_LOSS, LEAST_FLATTENING = 0.2, 1.2
 # directions that survive a level, at most, times the directions of each inside the next level
 MAX_DIRECTIONS = 400
 # as many in-plane angles make one FFT of the circle cheaper than their rows of the transform
@@ -241,8 +241,7 @@ class _Team:
 
             def search(number, level=level, bank=bank, matched=matched, finer=finer):
                 i = searched[number]
-                _, scores, marginals = self._posterior(level, bank, matched, number, chosen[i],
-                                                       max(self.temperature, _flattened(level.grid, finer)))
+                _, scores, marginals = self._posterior(level, bank, matched, number, chosen[i], self._flattening)
                 return i, scores.size, self._survivors(level, finer, marginals, chosen[i])
 
             for i, count, selection in self._map(search, range(len(searched))):
@@ -270,11 +269,19 @@ class _Team:
     def _posterior(self, level, bank, matched, i, selection, temperature):
         image = level.image_harmonics(matched.filtered[i], selection.shifts)
         ctf = level.xp.ascontiguousarray(harmonics(matched.ctf_power[i]).T)
-        scores = level.scores(bank, image, ctf, selection, temperature)
-        return (image, ctf), scores, exponentiate(scores, temperature)
+        scores = level.scores(bank, image, ctf, selection, self.temperature)
+        return (image, ctf), scores, exponentiate(scores, temperature(scores))
+
+    def _flattening(self, scores):
+        """The temperature at which survivors are chosen: a cell that CELL_LOSS of the image's range of scores has been
+        taken from still counts for more than LOST_MASS. An image that says little is hardly flattened, or all
+        of its cells would survive."""
+        lost = CELL_LOSS * float(scores.max() - scores.mean())
+        return max(self.temperature, LEAST_FLATTENING, lost / np.log(1 / LOST_MASS))
 
     def _one_image(self, level, bank, matched, i, selection, sums):
-        (image, ctf), scores, marginals = self._posterior(level, bank, matched, i, selection, self.temperature)
+        (image, ctf), scores, marginals = self._posterior(level, bank, matched, i, selection,
+                                                            lambda scores: self.temperature)
         grid = level.grid
         mass = _class_mass(marginals.direction_mass, selection.rows, grid, level.classes)
         angle, direction, shift = np.unravel_index(marginals.best, scores.shape)
@@ -337,13 +344,13 @@ class _Team:
         if self.similarity > 0:
             mass = mass * _mixing(np.bincount(structures, mass, level.classes), self.similarity)[structures]
         limit = MAX_DIRECTIONS * level.classes * coarse.n_directions / fine.n_directions
-        kept = _heaviest(mass, SEARCH_LOST_MASS, max(1, int(limit)))
+        kept = _heaviest(mass, LOST_MASS, max(1, int(limit)))
         parents = kept if selection.rows is None else selection.rows[kept]
         rows = np.concatenate([
             k * fine.n_directions + coarse.children(fine, parents[structures[kept] == k] - k * coarse.n_directions)
             for k in range(level.classes)])
         used = coarse.shifts_a if selection.shifts is None else coarse.shifts_a[selection.shifts]
-        near = used[_heaviest(marginals.shift_mass, SEARCH_LOST_MASS)]
+        near = used[_heaviest(marginals.shift_mass, LOST_MASS)]
         gap = np.abs(fine.shifts_a[:, None, :] - near[None, :, :]).max(axis=2).min(axis=1)
         return Selection(rows=rows, shifts=np.nonzero(gap <= 0.75 * coarse.shift_step_a + 1e-6)[0])
 
@@ -353,13 +360,6 @@ def _union(selections):
     if any(selection.rows is None for selection in selections):
         return None
     return np.unique(np.concatenate([selection.rows for selection in selections]))
-
-
-def _flattened(coarse, fine):
-    """Temperature of a coarse level's posterior: the share of what the finer level knows that it lacks grows with its
-    area of Fourier space. Measured on a ribosome (benchmarks/importance_sampling.py): at 1.5 throughout, one image in
-    a hundred lost its mode by 10 to 40 nats."""
-    return SEARCH_TEMPERATURE * (fine.polar.radius / coarse.polar.radius) ** 2
 
 
 def _structures(rows, grid, count):

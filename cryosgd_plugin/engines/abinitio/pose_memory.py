@@ -25,8 +25,8 @@ FORESEEN, REACH, LEAST_POINT = 0.99, 1.5, 1e-3
 SEARCH_EVERY, TRUST_MEMORY = 4, 200
 # directions on which the data set's mean distribution is kept (nside 8), and images that it remembers
 AVERAGE_NSIDE, AVERAGE_MEMORY = 8, 2000.0
-# a sample that costs more than this share of the search's first level saves nothing
-WORTHWHILE = 0.3
+# a sample of more poses than this share of what searches cost of late saves nothing: each of its poses costs more
+WORTHWHILE, COST_RATE = 0.3, 0.02
 # kernels are cut off where they fall below e^-12
 CUTOFF = 12.0
 
@@ -48,6 +48,7 @@ class PoseMemory:
         self.slot = np.full(n_particles, -1, np.int32)
         self.used = 0
         self.trust, self.trials = 0.0, 0
+        self.search_cost = 0.0
         self.kept = {name: np.zeros((0,) + shape, dtype) for name, (shape, dtype) in self._arrays.items()}
         self.average_directions = healpix_directions(AVERAGE_NSIDE)
         cells = len(self.average_directions)
@@ -65,6 +66,8 @@ class PoseMemory:
         spacing = (grid.spacing_deg, 360 / grid.polar.n_angles, grid.shift_step_a)
         sampled = np.zeros(len(images), bool) if sampled is None else sampled
         for particle, image, drawn in zip(particles, images, sampled):
+            if not drawn:
+                self.search_cost += (image.evaluated - self.search_cost) * (COST_RATE if self.search_cost else 1.0)
             m = image.marginals
             vectors = self._vectors(grid)[m.rows % grid.n_directions]
             structures = m.rows // grid.n_directions
@@ -99,10 +102,10 @@ class PoseMemory:
             kept["sampled"][slot] = kept["sampled"][slot] + 1 if drawn else 0
         return float(np.mean(divergences)) if divergences else float("nan")
 
-    def select(self, particle: int, grid, limit: float, rng):
-        """The Selection of a particle's sample of a grid, or None where it must be searched.
+    def select(self, particle: int, grid, rng, limit: float = None):
+        """The Selection of a particle's sample of a grid, or None where it is to be searched.
 
-        limit : poses of the search's first level; a sample of more than WORTHWHILE times these is not drawn
+        limit : poses that it may have, by default WORTHWHILE times what searches have cost of late
         """
         if not self.foresees(particle):
             return None
@@ -113,7 +116,7 @@ class PoseMemory:
         q_shifts = self._shift_distribution(of, grid, alpha, temperature)
         counts = [min(len(q), int(np.ceil(self.oversampling * effective_size(q))))
                   for q in (q_rows, q_angles, q_shifts)]
-        if float(np.prod(counts, dtype=float)) > WORTHWHILE * limit:
+        if float(np.prod(counts, dtype=float)) > (WORTHWHILE * self.search_cost if limit is None else limit):
             return None
         (rows, log_rows), (angles, log_angles), (shifts, log_shifts) = (
             draw(q, count, rng) for q, count in zip((q_rows, q_angles, q_shifts), counts))
@@ -132,7 +135,7 @@ class PoseMemory:
 
     def state(self) -> dict:
         """Everything as arrays."""
-        return dict(slot=self.slot, average=self.average, trust=np.array([self.trust, self.trials]),
+        return dict(slot=self.slot, average=self.average, trust=np.array([self.trust, self.trials, self.search_cost]),
                     **{f"kept_{name}": array[:self.used] for name, array in self.kept.items()})
 
     def restore(self, state: dict) -> None:
@@ -140,7 +143,8 @@ class PoseMemory:
         self.slot, self.average = np.array(state["slot"]), np.array(state["average"])
         self.kept = {name: np.array(state[f"kept_{name}"]) for name in self._arrays}
         self.used = len(self.kept["progress"])
-        self.trust, self.trials = float(state["trust"][0]), int(state["trust"][1])
+        self.trust, trials, self.search_cost = (float(value) for value in state["trust"])
+        self.trials = int(trials)
 
     def _row_distribution(self, of, grid, alpha, temperature):
         kappa = np.log(4) / (1 - np.cos(np.radians(max(grid.spacing_deg, of["spacing"][0]))))
