@@ -12,11 +12,14 @@ if importlib.util.find_spec("pyworkflow") is not None and importlib.util.find_sp
     atexit.register(shutil.rmtree, HOME, ignore_errors=True)
     prepare_scipion(HOME)
 
+# helpers that check: their bare assertions shall say as much as those of a test file
+pytest.register_assert_rewrite(*(f"cryosgd_plugin.tests.{name}" for name in (
+    "convert_samples", "protocol_project", "star_samples")))
 # these also run under Scipion's own test runner, where there are no pytest marks to write into them
-SLOW_FILES = ("test_protocols.py",)
+SLOW_FILES = "test_protocol_*.py"
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.name in SLOW_FILES:
+        if item.path.match(SLOW_FILES):
             item.add_marker(pytest.mark.slow)

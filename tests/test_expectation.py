@@ -7,9 +7,11 @@ from cryosgd_plugin.core.ctf import ctf_for
 from cryosgd_plugin.core.fourier import fft2_centred, frequencies_2d, shift_phases
 from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
-from cryosgd_plugin.engines.abinitio.expectation import Level, Selection, expect
+from cryosgd_plugin.engines.abinitio.expectation import expect
 from cryosgd_plugin.engines.abinitio.grids import fourier_radius, make_levels
+from cryosgd_plugin.engines.abinitio.levels import Level
 from cryosgd_plugin.engines.abinitio.matched import ImageMatcher
+from cryosgd_plugin.engines.abinitio.selection import Selection
 from cryosgd_plugin.engines.abinitio.slices import back_project
 from cryosgd_plugin.ops.polar import harmonics
 from cryosgd_plugin.ops.slicing import adjoint_half_volume, slice_volume, to_half_volume

@@ -9,9 +9,10 @@ from cryosgd_plugin.core.backend import get_array_module, gpu_report, to_host
 from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
-from cryosgd_plugin.engines.abinitio.expectation import Level, expect
+from cryosgd_plugin.engines.abinitio.expectation import expect
 from cryosgd_plugin.engines.abinitio.finish import Assignment, draw_halves
 from cryosgd_plugin.engines.abinitio.grids import fourier_radius, make_levels
+from cryosgd_plugin.engines.abinitio.levels import Level
 from cryosgd_plugin.engines.abinitio.matched import ImageMatcher
 from cryosgd_plugin.ops import _slicing_numpy, slicing
 from cryosgd_plugin.ops.polar import harmonics

@@ -4,9 +4,9 @@ import pytest
 
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
-from cryosgd_plugin.engines.abinitio.expectation import Selection
 from cryosgd_plugin.engines.abinitio.importance import annealing_temperature, draw, effective_size, mixing_proportion
 from cryosgd_plugin.engines.abinitio.pose_memory import PoseMemory
+from cryosgd_plugin.engines.abinitio.selection import Selection
 from cryosgd_plugin.engines.abinitio.slices import back_project
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 

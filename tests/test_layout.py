@@ -245,4 +245,4 @@ def test_scipions_own_test_runner_finds_the_tests(built, checkout, tmp_path, how
     listed = run([python, "-m", "pyworkflow.apps.pw_run_tests", "--show", "--grep", "cryosgd", "--mode", "classes"],
                  cwd=tmp_path, SCIPION_DOMAIN="pwem", SCIPION_HOME=str(tmp_path / "home"), SCIPION_PYTHON=str(python),
                  SCIPION_USER_DATA=str(tmp_path / "home"))
-    assert "cryosgd_plugin.tests.test_protocols" in listed, listed
+    assert "cryosgd_plugin.tests.test_protocol_abinitio" in listed, listed

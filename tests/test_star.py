@@ -1,6 +1,5 @@
-"""STAR files: both RELION formats, round trips, what is carried, and every refusal by its message."""
+"""STAR files of particles: what is read, what is carried through, where stacks are looked for, what is written."""
 import shutil
-import subprocess
 import time
 
 import numpy as np
@@ -9,150 +8,9 @@ import pytest
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.particles import OpticsGroup
 from cryosgd_plugin.core.poses import euler_to_matrix, random_rotations
-from cryosgd_plugin.io.star import read_particles, read_table, write_particles, write_table
-
-from .io_samples import make_stack, noise_images, shared, table_of
-
-# name in the shared data, particles, values for what the file itself leaves out
-PARTICLE_FILES = [
-    ("apoferritin/particles_72.star", 2563, {}),
-    ("aspire_reference/rln_proj_64.star", 5, {"pixel_size": 1.0}),
-    ("aspire_reference/rln_proj_64_centered.star", 4, {}),
-    ("aspire_reference/rln_proj_64_shifted.star", 4, {}),
-    ("aspire_reference/rln_proj_65.star", 5, {"pixel_size": 1.0}),
-    ("aspire_reference/rln_proj_65_centered.star", 4, {}),
-    ("aspire_reference/rln_proj_65_shifted.star", 4, {}),
-    ("aspire_reference/sample_particles_relion31.star", 17, {}),
-    ("cryodrgn_small_real/FinalRefinement-OriginalParticles-PfCRT.star", 5, {"amplitude_contrast": 0.1}),
-    ("cryodrgn_small_real/empiar_10076_7.star", 7, {}),
-    ("cryodrgn_small_real/relion31.star", 5, {}),
-    ("relion_project_reference/particles_betagal_reliontutorial.star", 4501, {}),
-    ("relion_project_reference/relion_proj_batch.star", 24, {}),
-    ("relion_project_reference/relion_proj_batch_pfac2.star", 24, {}),
-    ("relion_project_reference/relion_proj_batch_pfac3.star", 24, {}),
-]
-OTHER_FILES = ["fsc_reference/starfile_postprocess.star", "apoferritin/halfmaps/postprocess.star",
-               "fsc_reference/mtf_k2_300kV.star", "fsc_reference/mtf_de20_300kV.star",
-               "fsc_reference/mtf_falcon2_300kV.star", "apoferritin/halfmaps/postprocess_tight.star"]
-
-OPTICS = """
-# version 30001
-
-data_optics
-
-loop_
-_rlnOpticsGroup #1
-_rlnOpticsGroupName #2
-_rlnVoltage #3
-_rlnSphericalAberration #4
-_rlnAmplitudeContrast #5
-_rlnImagePixelSize #6
-_rlnImageSize #7
-_rlnImageDimensionality #8
-7 micA 300 2.7 0.1 2.0 16 2
-3 micB 200 2.7 0.1 2.0 16 2
-
-"""
-PARTICLES = """
-# version 30001
-
-data_particles
-
-loop_
-_rlnMicrographName #1
-_rlnImageName #2
-_rlnOpticsGroup #3
-_rlnDefocusU #4
-_rlnDefocusV #5
-_rlnDefocusAngle #6
-_myScore #7
-_rlnOriginX #8
-_rlnOriginY #9
-mics/a.mrc 000002@stacks/a.mrcs 7 11000.5 10000.25 45.125 0.1230 1.5 -2
-'mics/b c.mrc' 000001@stacks/b.mrcs 3 12000 11000 -10 1e-3 0 0
-"""
-
-
-def write(folder, text, name="particles.star", stacks=("a", "b")):
-    (folder / "stacks").mkdir(exist_ok=True)
-    for stack in stacks:
-        make_stack(folder / "stacks" / f"{stack}.mrcs", noise_images(3, 16))
-    (folder / name).write_text(text)
-    return folder / name
-
-
-def assert_same(a, b, atol=2e-6):
-    """All that two tables hold is equal: numbers to the digits of the file, text exactly."""
-    assert len(a) == len(b) and a.has_ctf == b.has_ctf
-    assert [a.stack_paths[i] for i in a.stack_id] == [b.stack_paths[i] for i in b.stack_id]
-    assert np.array_equal(a.stack_index, b.stack_index) and np.array_equal(a.optics_id, b.optics_id)
-    for name in ("defocus_u", "defocus_v", "defocus_angle_deg", "phase_shift_deg", "ctf_bfactor", "ctf_scale",
-                 "rotations", "shifts_a", "half_set", "class_id"):
-        first, second = getattr(a, name), getattr(b, name)
-        assert (first is None) == (second is None), name
-        if first is not None:
-            np.testing.assert_allclose(first, second, rtol=0, atol=atol, err_msg=name)
-    assert list(a.extra) == list(b.extra)
-    for tag, column in a.extra.items():
-        assert np.array_equal(column, b.extra[tag]), tag
-    assert len(a.optics) == len(b.optics)
-    for first, second in zip(a.optics, b.optics):
-        for name, value in vars(first).items():
-            if isinstance(value, float):  # nan where the file states none
-                np.testing.assert_allclose(getattr(second, name), value, rtol=1e-8, err_msg=name)
-            else:
-                assert getattr(second, name) == value, name
-
-
-@pytest.mark.parametrize("name, count, stated", PARTICLE_FILES)
-def test_round_trip_of_real_files(name, count, stated, tmp_path):
-    """file → table → RELION 3.1 file → table changes nothing, and neither does a second time, to the last byte."""
-    table = read_particles(shared(name), images_must_exist=False, **stated)
-    assert len(table) == count
-    write_particles(tmp_path / "out.star", table)
-    again = read_particles(tmp_path / "out.star", images_must_exist=False)
-    assert_same(table, again)
-    write_particles(tmp_path / "again.star", again)
-    assert (tmp_path / "again.star").read_bytes() == (tmp_path / "out.star").read_bytes()
-
-
-@pytest.mark.parametrize("name, notes", [
-    ("apoferritin/particles_72.star", ["RELION 3.0 files can't hold rlnMicrographOriginalPixelSize: left out"]),
-    ("cryodrgn_small_real/empiar_10076_7.star", [])])
-def test_round_trip_through_relion_30(name, notes, tmp_path):
-    table = read_particles(shared(name))
-    assert write_particles(tmp_path / "old.star", table, relion_30=True) == notes
-    text = (tmp_path / "old.star").read_text()
-    assert "data_optics" not in text and "_rlnDetectorPixelSize" in text and "_rlnOriginXAngst" not in text
-    again = read_particles(tmp_path / "old.star")
-    np.testing.assert_allclose(again.defocus_u, table.defocus_u, atol=1e-6)
-    assert again.pixel_size == pytest.approx(table.pixel_size, rel=1e-8)
-    if table.shifts_a is not None:
-        np.testing.assert_allclose(again.shifts_a, table.shifts_a, atol=1e-5)
-        np.testing.assert_allclose(again.rotations, table.rotations, atol=1e-7)
-
-
-@pytest.mark.parametrize("name", OTHER_FILES)
-def test_generic_tables_of_real_files(name, tmp_path):
-    table = read_table(shared(name))
-    write_table(tmp_path / "out.star", {"first": table})
-    again = read_table(tmp_path / "out.star", "first")
-    assert list(table) == list(again)
-    for tag, values in table.items():
-        if isinstance(values, np.ndarray) and values.dtype.kind == "f":
-            np.testing.assert_allclose(again[tag], values, rtol=1e-8)
-        else:
-            assert np.all(again[tag] == values), tag
-
-
-def test_values_of_postprocess_star():
-    path = shared("fsc_reference/starfile_postprocess.star")
-    general, fsc = read_table(path, "general"), read_table(path, "fsc")
-    assert general["rlnFinalResolution"] == 16.363636 and general["rlnMaskName"] == "mask.mrc"
-    assert fsc["rlnSpectralIndex"].dtype == np.int64
-    assert fsc["rlnFourierShellCorrelationUnmaskedMaps"][5] == 0.970256
-    with pytest.raises(InputError, match="no block data_particles; it has data_general, data_fsc, data_guinier"):
-        read_table(path, "particles")
+from cryosgd_plugin.io.star import read_particles, read_table, write_particles
+from cryosgd_plugin.tests.io_samples import make_stack, noise_images, table_of
+from cryosgd_plugin.tests.star_samples import OPTICS, PARTICLES, assert_same, write
 
 
 def test_relion_31_values(tmp_path):
@@ -263,58 +121,6 @@ def test_poses_and_subsets_of_rows(tmp_path):
     assert read_table(tmp_path / "p.star", "particles")["rlnNote"].tolist() == ["", "_d", "_d"]
 
 
-BAD = [
-    ("no image names", lambda t: t.replace("_rlnImageName", "_rlnImageFile"), "has no column rlnImageName"),
-    ("no particles", lambda t: t.split("mics/a.mrc")[0], "holds no particles"),
-    ("zero voltage", lambda t: t.replace("micA 300", "micA 0"), "optics group micA: rlnVoltage is 0 kV"),
-    ("negative voltage", lambda t: t.replace("micA 300", "micA -300"), "rlnVoltage is -300 kV"),
-    ("zero pixel", lambda t: t.replace("0.1 2.0 16 2\n3", "0.1 0.0 16 2\n3"), "pixel size is 0 Å/px"),
-    ("not a number", lambda t: t.replace("11000.5", "11k"), "rlnDefocusU of row 1 is '11k', not a finite number"),
-    ("nan", lambda t: t.replace("12000", "nan"), "rlnDefocusU of row 2 is 'nan', not a finite number"),
-    ("bad image name", lambda t: t.replace("000002@", "x@"), "rlnImageName of row 1 is 'x@stacks/a.mrcs'"),
-    ("image zero", lambda t: t.replace("000002@", "0@"), "numbers from 1"),
-    ("unknown group", lambda t: t.replace("b.mrcs 3", "b.mrcs 5"), "row 2 is of optics group 5, which"),
-    ("twice the same group", lambda t: t.replace("3 micB", "7 micB"), "numbers two groups alike"),
-    ("no voltage", lambda t: t.replace("_rlnVoltage", "_rlnVolts"), "rlnVoltage missing although the particles have"),
-    ("no pixel size", lambda t: t.replace("_rlnImagePixelSize", "_rlnFoo"), "no pixel size .*--pixel-size"),
-    ("sub-tomograms", lambda t: t.replace("16 2\n", "16 3\n"), "sub-tomograms"),
-    ("short row", lambda t: t + "mics/a.mrc 3@stacks/a.mrcs\n", "not a readable STAR file: line .*Wrong number"),
-    ("no blocks", lambda t: "# nothing\n", "no data_ block"),
-    ("other blocks", lambda t: t.replace("data_particles", "data_micrographs").replace("_rlnImageName", "_rlnFoo"),
-     "has no block data_particles, data_images or data_; it has data_optics, data_micrographs"),
-]
-
-
-@pytest.mark.parametrize("change, message", [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-def test_bad_files_are_refused_with_the_reason(change, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        read_particles(write(tmp_path, change(OPTICS + PARTICLES)))
-
-
-def test_mixed_pixel_sizes_and_boxes_without_optics_groups(tmp_path):
-    head = "data_\nloop_\n_rlnImageName\n_rlnMagnification\n_rlnDetectorPixelSize\n"
-    with pytest.raises(InputError, match=r"mixes pixel sizes \(2, 2.5 Å/px\) without optics groups"):
-        read_particles(write(tmp_path, head + "1@stacks/a.mrcs 50000 10\n2@stacks/a.mrcs 40000 10\n"))
-    with pytest.raises(InputError, match="rlnMagnification of row 2 is not positive"):
-        read_particles(write(tmp_path, head + "1@stacks/a.mrcs 50000 10\n2@stacks/a.mrcs 0 10\n"))
-    with pytest.raises(InputError, match="mixes boxes of 16, 32 px without optics groups"):
-        read_particles(write(tmp_path, "data_\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n"
-                                       "1@stacks/a.mrcs 2 16\n2@stacks/a.mrcs 2 32\n"))
-    # a tiny spread is rounding of the magnification, not another microscope
-    table = read_particles(write(tmp_path, head + "1@stacks/a.mrcs 50000 10\n2@stacks/a.mrcs 50000.1 10\n"))
-    assert len(table.optics) == 1 and table.pixel_size == 2.0
-
-
-def test_missing_file_and_no_ctf(tmp_path):
-    with pytest.raises(InputError, match="can't read .*absent.star: it does not exist"):
-        read_particles(tmp_path / "absent.star")
-    text = "data_\nloop_\n_rlnImageName\n_rlnImagePixelSize\n1@stacks/a.mrcs 2\n"
-    table = read_particles(write(tmp_path, text))
-    assert not table.has_ctf and np.isnan(table.optics[0].voltage_kv)
-    write_particles(tmp_path / "out.star", table)
-    assert "Defocus" not in (tmp_path / "out.star").read_text() and "Voltage" not in (tmp_path / "out.star").read_text()
-
-
 def test_letters_beyond_ascii(tmp_path):
     text = (OPTICS + PARTICLES).replace("mics/a.mrc", "mics/\u00e5.mrc").replace("stacks/a", "stacks/\u00f6")
     table = read_particles(write(tmp_path, text, stacks=("\u00f6", "b")))
@@ -340,27 +146,6 @@ def test_writing_is_all_or_nothing(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mrcs", "p.star"]
     with pytest.raises(InputError, match="can't write .*absent/p.star: it does not exist"):
         write_particles(tmp_path / "absent" / "p.star", table_of([stack], [2]))
-
-
-@pytest.mark.skipif(shutil.which("relion_star_handler") is None, reason="RELION is not installed (relion_star_handler)")
-@pytest.mark.parametrize("name", ["apoferritin/particles_72.star", "cryodrgn_small_real/empiar_10076_7.star"])
-def test_relion_reads_what_we_write(name, tmp_path):
-    table = read_particles(shared(name))
-    write_particles(tmp_path / "ours.star", table)
-    subprocess.run(["relion_star_handler", "--i", "ours.star", "--o", "relion.star"], cwd=tmp_path, check=True,
-                   capture_output=True)
-    again = read_particles(tmp_path / "relion.star")
-    np.testing.assert_allclose(again.defocus_u, table.defocus_u, atol=1e-5)
-    assert again.optics[0].pixel_size == pytest.approx(table.optics[0].pixel_size, abs=1e-6)
-    if table.rotations is not None:
-        np.testing.assert_allclose(again.rotations, table.rotations, atol=1e-7)
-        np.testing.assert_allclose(again.shifts_a, table.shifts_a, atol=1e-5)
-    if not table.has_ctf or table.rotations is None:
-        return
-    write_particles(tmp_path / "few.star", table.take(np.arange(20)))
-    done = subprocess.run(["relion_reconstruct", "--i", "few.star", "--o", "map.mrc", "--ctf"], cwd=tmp_path,
-                          capture_output=True, text=True)
-    assert done.returncode == 0 and (tmp_path / "map.mrc").exists(), done.stderr
 
 
 def test_speed_of_a_large_table(tmp_path):

@@ -1,16 +1,15 @@
-"""An ab initio run in its folder: checks, progress, checkpoints, and what it leaves behind."""
+"""An ab initio run in its folder: checks, progress, checkpoints, and what it leaves behind.
+
+Whether a folder may be gone on with is in identity.py, its result files in result_files.py, summary.json in summary.py.
+"""
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import resource
 import time
 from dataclasses import replace
 
 import numba
 import numpy as np
-import scipy
 import scipy.fft
 from threadpoolctl import threadpool_limits
 
@@ -19,22 +18,21 @@ from ..core.allocator import keep_freed_memory
 from ..core.backend import get_array_module, parse_device
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
-from ..core.shells import crossing_resolution
 from ..engines.abinitio.config import AbInitioConfig
 from ..engines.abinitio.engine import AbInitio
 from ..engines.abinitio.finish import Assignment, draw_halves
 from ..engines.abinitio.memory import plan_lanes
 from ..engines.abinitio.start import map_start
 from ..io.abinitio_pictures import save_abinitio_pictures
-from ..io.fsc_star import write_fsc
-from ..io.pictures import save_fsc_png, save_slices_png
-from ..io.result_folder import FSC, HALF1, HALF2, JOB, PARTICLES, PICTURES, SUMMARY, VOLUME, result_name
+from ..io.result_folder import JOB, PARTICLES, PICTURES, SUMMARY
 from ..io.runfolder import RunFolder
 from ..io.source import ParticleSource
 from ..io.stacks import check_stacks
 from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
-from .words import outcome
+from .identity import fingerprint, fingerprint_map, refuse_other_job
+from .result_files import posed, save_pictures, write_maps
+from .summary import summarise
 
 # a killed run loses at most this much
 CHECKPOINT_SECONDS = float(os.environ.get("CRYOSGD_CHECKPOINT_SECONDS", 20.0))
@@ -43,8 +41,6 @@ PROGRESS_SECONDS = 1.0
 PROGRESS_MAPS = 20
 # of the memory budget: what reading and preparing images may take, and SAGD's table where there is one
 SOURCE_SHARE, TABLE_SHARE = 0.25, 0.25
-# a structure with less than this share of an even one's particles is named in the outcome
-STARVED = 0.2
 
 
 class AbInitioJob:
@@ -77,8 +73,8 @@ class AbInitioJob:
         self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,
                                      memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
         job = dict(program="abinitio", version=__version__, particles=source_file, n_particles=len(table),
-                   table=_fingerprint(table), parameters=config.to_dict(),
-                   start_map=None if start_map is None else _fingerprint_map(*self.start_map))
+                   table=fingerprint(table), parameters=config.to_dict(),
+                   start_map=None if start_map is None else fingerprint_map(*self.start_map))
         try:
             self.folder = RunFolder(folder, resume=present)
         except BaseException:
@@ -211,122 +207,24 @@ class AbInitioJob:
         return assignment
 
     def _finish(self, engine, assignment):
-        config, path, classes = self.config, self.folder.path, self.config.classes
+        config, path = self.config, self.folder.path
         results = assignment.reconstruct()
-        for structure, result in enumerate(results):
-            for name, volume in ((VOLUME, result.volume), (HALF1, result.half1), (HALF2, result.half2)):
-                write_volume(path(result_name(name, structure, classes)), volume, config.pixel_size)
-            write_fsc(path(result_name(FSC, structure, classes)), {"masked": result.fsc}, box_size=config.box_size,
-                      pixel_size=config.pixel_size)
-        write_particles(path(PARTICLES), self._posed(assignment))
+        write_maps(path, results, config)
+        write_particles(path(PARTICLES), posed(self.table, assignment, config.classes))
         self._write_importance(engine)
-        self._save_pictures(results)
-        summary = self._summary(engine, assignment, results)
+        save_pictures(path(PICTURES), results, config)
+        summary = summarise(self, engine, assignment, results)
         self.folder.write_summary(summary)
         # they show class sizes, which are final only now
         save_abinitio_pictures(self.folder.folder)
         print(summary["outcome"], flush=True)
         return summary
 
-    def _posed(self, assignment):
-        """The particles of the run with structure, pose and posterior."""
-        table, classes = self.table, self.config.classes
-        table.rotations, table.shifts_a, table.half_set = assignment.rotations, assignment.shifts_a, assignment.halves
-        table.extra.update(rlnMaxValueProbDistribution=assignment.best_mass,
-                           rlnLogLikeliContribution=assignment.log_evidence,
-                           cryosgdEffectivePoses=assignment.effective_poses)
-        if classes > 1:
-            table.class_id = assignment.structures + 1
-            table.extra.update({f"cryosgdClass{k + 1:03d}Posterior": assignment.class_mass[:, k]
-                                for k in range(classes)})
-        return table.take(assignment.rows)
-
-    def _save_pictures(self, results):
-        config, pictures = self.config, self.folder.path(PICTURES)
-        names = ["Ab initio map"] if len(results) == 1 else [f"Class {k + 1}" for k in range(len(results))]
-        for structure, (name, result) in enumerate(zip(names, results)):
-            file = result_name(VOLUME, structure, len(results)).replace(".mrc", ".png")
-            save_slices_png(result.volume, config.pixel_size, pictures / file, name)
-        curves = {"half-maps, same reference" if len(results) == 1 else name: result.fsc
-                  for name, result in zip(names, results)}
-        save_fsc_png(pictures / "fsc.png", curves, box_size=config.box_size, pixel_size=config.pixel_size)
-
-    def _summary(self, engine, assignment, results):
-        config = self.config
-        in_use = config.box_size * config.pixel_size / results[0].radius
-        consistent = [_consistent(result, config, in_use) for result in results]
-        rows = assignment.rows
-        counts = np.bincount(assignment.structures[rows], minlength=config.classes)
-        expected = assignment.class_mass[rows].mean(axis=0)
-        starved = [k + 1 for k, share in enumerate(expected) if share < STARVED / config.classes]
-        scores = engine.symmetriser.scores
-        return dict(
-            outcome=outcome(config, len(rows), consistent, in_use, scores, counts, starved, engine.stopped),
-            resolution_a=in_use, half_fsc_0143_a=consistent[0] if len(results) == 1 else consistent,
-            parameters=config.to_dict(), n_particles=len(rows), class_sizes=counts.tolist(),
-            class_shares=expected.tolist(), starved_classes=starved,
-            symmetry_score=None if scores is None else float(scores[0]) if len(scores) == 1 else scores.tolist(),
-            contrast=self.contrast, inverted=bool(self.source.invert), stopped=engine.stopped,
-            iterations_done=engine.iteration, images_visited=engine.images_visited,
-            held_out=len(engine.held_out.rows), working_box_px=self.source.box_size,
-            working_pixel_size=self.source.pixel_size, warnings=self.warnings, seconds=self.seconds,
-            total_seconds=time.time() - self.started, cpu_seconds=_cpu_seconds(),
-            peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, memory_budget_gb=self.memory_gb,
-            device=self.device, threads=self.threads, lanes=self.lanes, reading=self.source.statistics(),
-            version=__version__, versions=_versions(self.xp), seed=config.seed, host=platform.node())
-
     def _count(self, phase, start, images=None):
         seconds = time.perf_counter() - start
         self.seconds[phase] = dict(seconds=seconds)
         if images:
             self.seconds[phase].update(images=images, images_per_second_per_core=images / seconds / self.threads)
-
-
-def refuse_other_job(folder, job: dict, names) -> None:
-    """Raise InputError unless the RunFolder's job.json has the same entries of those names."""
-    known = folder.read_job()
-    for name in names:
-        if known.get(name) == _json_like(job[name]):
-            continue
-        hint = {"version": f"it was begun by version {known.get('version')}", "table": "the particles differ",
-                "start_map": "the starting map differs",
-                "restarts": f"{known.get('restarts')} restarts were asked for then, {job.get('restarts')} now",
-                "parameters": _difference(known.get("parameters"), job["parameters"])
-                }.get(name, f"it is a run of {known.get(name)}")
-        raise InputError(f"{folder.folder} holds a run that can't be continued: {hint}; give the same input, or "
-                         "another folder")
-
-
-def _consistent(result, config, in_use):
-    """Å at which a structure's halves fall below 0.143, no finer than the resolution in use; None where they never
-    agree."""
-    crossing = crossing_resolution(result.fsc[:result.radius + 1], 0.143, config.box_size, config.pixel_size)
-    return max(crossing, in_use) if np.isfinite(crossing) else None
-
-
-def _difference(known, new):
-    changed = [name for name in new if _json_like(new[name]) != (known or {}).get(name)]
-    return "; ".join(f"{name} was {(known or {}).get(name)} and is now {new[name]}" for name in changed)
-
-
-def _json_like(value):
-    if isinstance(value, dict):
-        return {key: _json_like(entry) for key, entry in value.items()}
-    return [_json_like(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
-def _fingerprint(table):
-    digest = hashlib.sha256()
-    for column in (table.stack_id, table.stack_index, table.defocus_u, table.defocus_v, table.defocus_angle_deg,
-                   table.phase_shift_deg, table.optics_id):
-        digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
-
-
-def _fingerprint_map(volume, pixel_size):
-    digest = hashlib.sha256(np.ascontiguousarray(volume).tobytes())
-    digest.update(repr(float(pixel_size)).encode())
-    return digest.hexdigest()
 
 
 def _prefixed(prefix, values):
@@ -339,16 +237,3 @@ def _part(values, prefix):
 
 def _minutes(seconds):
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
-
-
-def _cpu_seconds():
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in usage)
-
-
-def _versions(xp):
-    versions = dict(python=platform.python_version(), numpy=np.__version__, scipy=scipy.__version__,
-                    numba=numba.__version__)
-    if xp is not np:
-        versions["cupy"] = xp.__version__
-    return versions

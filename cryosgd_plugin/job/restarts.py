@@ -23,7 +23,8 @@ from ..io.restarts import RESTARTS, RESTARTS_FSC, write_restarts, write_restarts
 from ..io.result_folder import CHECKPOINT, JOB, LOCK, PICTURES, PROGRESS, SUMMARY, ResultFolder, read_json, result_name
 from ..io.runfolder import RunFolder
 from ..io.volumes import read_volume, write_volume
-from .abinitio import AbInitioJob, refuse_other_job
+from .abinitio import AbInitioJob
+from .identity import refuse_other_job
 
 # what belongs to one run alone and is not taken over from the chosen one
 OWN = {JOB, LOCK, CHECKPOINT, SUMMARY, PROGRESS, PICTURES}

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from ...core.errors import InputError
-from .expectation import MAX_DIRECTIONS
 from .grids import fourier_radius, make_levels
 from .model import PACK_MARGIN
+from .selection import MAX_DIRECTIONS
 
 MAX_LANES = 4
 # bytes per direction, ring and angle: harmonics and rings are complex64 of half the angles, squares of a quarter

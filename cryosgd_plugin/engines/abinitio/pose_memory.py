@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ...core.poses import directions_to_vectors, healpix_directions, parallel_transport_psi
-from .expectation import Selection
 from .importance import annealing_temperature, draw, effective_size, mixing_proportion, mixture
+from .selection import Selection
 
 # points remembered of each marginal, and how much of each they must hold: a posterior more diffuse is searched anew
 CAPACITY, HELD_MASS = 32, 0.99

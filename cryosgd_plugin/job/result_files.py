@@ -1,0 +1,44 @@
+"""The files that a finished run leaves: maps, curves, posed particles, pictures (io/result_folder.py names them)."""
+from __future__ import annotations
+
+from ..io.fsc_star import write_fsc
+from ..io.pictures import save_fsc_png, save_slices_png
+from ..io.result_folder import FSC, HALF1, HALF2, VOLUME, result_name
+from ..io.volumes import write_volume
+
+
+def write_maps(path, results, config) -> None:
+    """Map, half-maps and their FSC of each structure; path : a file's name in the run folder -> its Path."""
+    classes = config.classes
+    for structure, result in enumerate(results):
+        for name, volume in ((VOLUME, result.volume), (HALF1, result.half1), (HALF2, result.half2)):
+            write_volume(path(result_name(name, structure, classes)), volume, config.pixel_size)
+        write_fsc(path(result_name(FSC, structure, classes)), {"masked": result.fsc}, box_size=config.box_size,
+                  pixel_size=config.pixel_size)
+
+
+def posed(table, assignment, classes: int):
+    """The ParticleTable of the run's particles, with the structure, pose and posterior that an Assignment found.
+
+    table : of all particles; its own columns become those of the Assignment
+    """
+    table.rotations, table.shifts_a, table.half_set = assignment.rotations, assignment.shifts_a, assignment.halves
+    table.extra.update(rlnMaxValueProbDistribution=assignment.best_mass,
+                       rlnLogLikeliContribution=assignment.log_evidence,
+                       cryosgdEffectivePoses=assignment.effective_poses)
+    if classes > 1:
+        table.class_id = assignment.structures + 1
+        table.extra.update({f"cryosgdClass{k + 1:03d}Posterior": assignment.class_mass[:, k]
+                            for k in range(classes)})
+    return table.take(assignment.rows)
+
+
+def save_pictures(pictures, results, config) -> None:
+    """Slices of each structure's map and the FSC curves of all, into a folder."""
+    names = ["Ab initio map"] if len(results) == 1 else [f"Class {k + 1}" for k in range(len(results))]
+    for structure, (name, result) in enumerate(zip(names, results)):
+        file = result_name(VOLUME, structure, len(results)).replace(".mrc", ".png")
+        save_slices_png(result.volume, config.pixel_size, pictures / file, name)
+    curves = {"half-maps, same reference" if len(results) == 1 else name: result.fsc
+              for name, result in zip(names, results)}
+    save_fsc_png(pictures / "fsc.png", curves, box_size=config.box_size, pixel_size=config.pixel_size)

@@ -1,0 +1,64 @@
+"""A Scipion project with small simulated particles, for the tests of the protocols."""
+import os
+import unittest
+from pathlib import Path
+
+import pyworkflow as pw
+from pyworkflow.project import Manager
+from pyworkflow.tests import BaseTest, setupTestProject
+
+from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdSimulate
+
+DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+TIMEOUT_S = 300
+
+
+class Project(BaseTest):
+    """A project with small simulated particles; each class of tests gets its own."""
+    _labels = ["cryosgd"]
+
+    @classmethod
+    def setUpClass(cls):
+        cls.came_from = os.getcwd()
+        if "cryosgd_plugin" not in pw.Config.getDomain().getPlugins():
+            raise unittest.SkipTest("CryoSGD is not installed as a plugin here (no entry point): run `make test`")
+        pw.Config.getDomain().getProtocols()
+        setupTestProject(cls)
+        cls.simulation = cls.finished(ProtCryosgdSimulate, nParticles=240, boxSize=32, pixelSize=8.0, snr=0.5)
+
+    @classmethod
+    def tearDownClass(cls):
+        os.chdir(cls.came_from)
+
+    @classmethod
+    def finished(cls, protocol_class, **values):
+        protocol = cls.newProtocol(protocol_class, **values)
+        assert protocol.validate() == []
+        return cls.launchProtocol(protocol)
+
+    @classmethod
+    def ab_initio(cls, particles=None, **values):
+        """A small and quick ab initio protocol, not launched."""
+        values = {"particleDiameter": 140.0, "initialResolution": 60.0, "finalResolution": 24.0, "iterations": 30,
+                  "minibatchStart": 30, "minibatchEnd": 60, "numberOfThreads": 2, **values}
+        protocol = cls.newProtocol(ProtCryosgdAbInitio, **values)
+        protocol.inputParticles.set(particles or cls.simulation)
+        protocol.inputParticles.setExtended("outputParticles")
+        return protocol
+
+    @classmethod
+    def reopened(cls, protocol):
+        """The protocol as another Scipion would load it from the project's database."""
+        return Manager().loadProject(cls.proj.getName(), chdir=False).getProtocol(protocol.getObjId())
+
+    @classmethod
+    def updated(cls, protocol):
+        """The protocol with what its own process has stored since."""
+        cls.proj._updateProtocol(protocol)
+        return protocol
+
+
+def relations(protocol, parent):
+    """{(relation, id of the output)} that a protocol has noted of another one's outputs."""
+    return {(row["name"], row["object_child_id"]) for row in protocol.getRelations()
+            if row["object_parent_id"] == parent.getObjId()}

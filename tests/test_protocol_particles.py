@@ -1,0 +1,89 @@
+"""The protocols that bring particles into a Scipion project: simulated ones and those of a STAR file."""
+import importlib.util
+import os
+import unittest
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+
+# plain unittest: Scipion's own test runner runs this file too, and a Scipion need not have pytest
+if importlib.util.find_spec("pwem") is None:
+    raise unittest.SkipTest("Scipion (pyworkflow, pwem) is not installed here")
+
+from cryosgd_plugin.convert import table_from_set
+from cryosgd_plugin.io.star import read_particles
+from cryosgd_plugin.protocols import ProtCryosgdImportParticles, ProtCryosgdSimulate
+from cryosgd_plugin.tests.protocol_project import DATA, Project
+
+
+class TestSimulate(Project):
+    def test_outputs_are_what_the_engine_wrote(self):
+        particles, volume = self.simulation.outputParticles, self.simulation.outputVolume
+        self.assertEqual((particles.getSize(), particles.getXDim(), particles.getSamplingRate()), (240, 32, 8.0))
+        self.assertTrue(particles.hasCTF())
+        self.assertFalse(particles.hasAlignmentProj(), "true poses were not asked for")
+        self.assertEqual(volume.getSamplingRate(), 8.0)
+        table = table_from_set(particles)
+        truth = read_particles(self.simulation._getExtraPath("run", "truth.star"))
+        np.testing.assert_allclose(np.sort(table.defocus_u), np.sort(truth.defocus_u), atol=1e-3)
+        with mrcfile.mmap(table.stack_paths[0]) as stack:
+            self.assertEqual(stack.data.shape, (240, 32, 32))
+        self.assertIn("Simulated 240 images", self.simulation.summary()[0])
+
+    def test_maps_of_the_project_are_projected_with_their_poses(self):
+        protocol = self.newProtocol(ProtCryosgdSimulate, source=1, nParticles=20, boxSize=32, pixelSize=8.0,
+                                    addNoise=False, keepPoses=True, fractions="0.75, 0.25")
+        for _ in range(2):
+            protocol.inputVolumes.append(self.simulation)
+            protocol.inputVolumes[-1].setExtended("outputVolume")
+        self.assertEqual(protocol.validate(), [])
+        self.launchProtocol(protocol)
+        self.assertTrue(protocol.outputParticles.hasAlignmentProj())
+        self.assertEqual(protocol.outputVolumes.getSize(), 2)
+        table = table_from_set(protocol.outputParticles)
+        truth = read_particles(protocol._getExtraPath("run", "truth.star"))
+        np.testing.assert_allclose(table.rotations, truth.rotations, atol=1e-6)
+        np.testing.assert_allclose(table.shifts_a, truth.shifts_a, atol=1e-5)
+
+    def test_bad_values_get_a_sentence(self):
+        for values, sentence in (({"boxSize": 8}, "Box 8 px is too small"), ({"snr": -1.0}, "SNR -1.0 is not positive"),
+                                 ({"source": 1}, "Choose at least one map or model")):
+            protocol = self.newProtocol(ProtCryosgdSimulate, **values)
+            self.assertTrue(any(sentence in error for error in protocol.validate()), protocol.validate())
+
+
+class TestImport(Project):
+    def test_import_of_a_star_file_links_or_copies(self):
+        star = os.path.abspath(self.simulation._getExtraPath("run", "truth.star"))
+        wanted = read_particles(star)
+        for copy_files in (False, True):
+            protocol = self.finished(ProtCryosgdImportParticles, starFile=star, copyFiles=copy_files)
+            table = table_from_set(protocol.outputParticles)
+            self.assertEqual(os.path.islink(table.stack_paths[0]), not copy_files)
+            self.assertTrue(table.stack_paths[0].startswith(os.path.abspath(protocol.getPath())))
+            np.testing.assert_allclose(table.rotations, wanted.rotations, atol=1e-6)
+            np.testing.assert_allclose(table.shifts_a, wanted.shifts_a, atol=1e-6)
+            np.testing.assert_allclose(table.defocus_u, wanted.defocus_u, atol=1e-6)
+            self.assertIn("240 particles of 32 px at 8 Å/px", protocol.summary()[0])
+        bare = self.finished(ProtCryosgdImportParticles, starFile=star, readPoses=False)
+        self.assertFalse(bare.outputParticles.hasAlignmentProj())
+
+    def test_missing_file_and_missing_stack_get_a_sentence(self):
+        protocol = self.newProtocol(ProtCryosgdImportParticles, starFile="/nowhere/x.star")
+        self.assertIn("/nowhere/x.star does not exist", protocol.validate()[0])
+        star = Path(self.getOutputPath("lost.star"))
+        text = Path(self.simulation._getExtraPath("run", "particles.star")).read_text()
+        star.write_text(text.replace("particles.mrcs", "lost.mrcs"))
+        protocol = self.newProtocol(ProtCryosgdImportParticles, starFile=str(star))
+        self.proj.launchProtocol(protocol, wait=True)
+        self.assertTrue(protocol.isFailed())
+        self.assertIn("lost.mrcs", protocol.getErrorMessage())
+
+    def test_apoferritin(self):
+        star = DATA / "apoferritin" / "particles_72.star"
+        if not star.exists():
+            self.skipTest(f"the apoferritin set is not at {star}; set CRYOSGD_TEST_DATA to the folder of test data")
+        protocol = self.finished(ProtCryosgdImportParticles, starFile=str(star))
+        self.assertEqual(protocol.outputParticles.getSize(), 2563)
+        self.assertAlmostEqual(protocol.outputParticles.getSamplingRate(), 2.666667, places=5)

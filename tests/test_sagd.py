@@ -1,0 +1,117 @@
+"""SAGD: its table of gradients, its Lipschitz constant, its ε, and the one partition it needs."""
+import numpy as np
+import pytest
+
+from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.engines.optimisers import make_optimiser
+from cryosgd_plugin.tests.optimiser_problems import KINDS, MINIBATCHES, SIZE, Given, make, padded, run
+
+
+def test_sagd_table_gives_the_whole_gradient():
+    problem, whole = make("logistic"), make("logistic", 1)
+    optimiser, x = make_optimiser("sagd"), np.random.default_rng(0).normal(size=SIZE)
+    for problem.batch in (3, 1, 0, 2, 7, 4, 6, 5, 2):
+        optimiser.step(x, problem)
+    g = whole.gradient(x)
+    np.testing.assert_allclose(optimiser.total / MINIBATCHES, g, rtol=1e-12)
+    assert optimiser.info["gradient_norm"] == pytest.approx(np.sqrt(g @ whole.precondition(g)))
+    assert optimiser.info["batches_seen"] == MINIBATCHES
+
+
+def test_sagd_step_divides_by_the_minibatches_seen():
+    problem, optimiser, x = make("diagonal"), make_optimiser("sagd"), np.zeros(SIZE)
+    for problem.batch in (0, 1, 2):
+        new = optimiser.step(x, problem)
+        mean = sum(optimiser.table.values()) / (problem.batch + 1)
+        np.testing.assert_allclose(x - new, 2 / optimiser.lipschitz * problem.precondition(mean))
+        x = new
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_sagd_lipschitz_constant(kind):
+    """L meets f(x) − f(x − P⁻¹g/L) ≥ gᵀP⁻¹g/2L on the fresh minibatch, and is not twice too large."""
+    def holds(problem, x, lipschitz):
+        g = problem.gradient(x)
+        u = problem.precondition(g)
+        return problem.value(x) - problem.value(x - u / lipschitz) >= g @ u / (2 * lipschitz) * (1 - 1e-6)
+
+    for guess in (1e-3, 1.0, 300.0):
+        problem, x = make(kind), np.full(SIZE, 0.3)
+        optimiser, searched = make_optimiser("sagd", lipschitz=guess, step_size=0.2), []
+        for tau in range(1, 61):
+            problem.batch = tau * 3 % MINIBATCHES
+            if tau == 40:
+                optimiser.lipschitz = 1e-2
+            before = optimiser.lipschitz
+            new = optimiser.step(x, problem)
+            if not np.isnan(optimiser.info["lipschitz_holds"]):
+                searched.append(tau)
+                assert optimiser.info["lipschitz_holds"] == 1 and holds(problem, x, optimiser.lipschitz)
+                # bisected in powers of 2^(1/8) at first, doubled later
+                closest = {1: 2 ** 0.125, 40: 2.0}.get(tau)
+                assert closest is None or not holds(problem, x, optimiser.lipschitz / closest / 1.001)
+            else:
+                assert optimiser.lipschitz == pytest.approx(before * 2 ** (-1 / 150))
+            x = new
+        assert searched == [1, 20, 40, 60]
+
+
+def test_sagd_searches_at_once_where_gradients_grow():
+    hessian, x = np.array([1.0, 100.0]), np.array([1.0, 1e-9])
+    problem = Given(value=lambda x: 0.5 * float(hessian @ x ** 2), gradient=lambda x: hessian * x)
+    optimiser, furthest = make_optimiser("sagd", value_rounding=1e-14), 0.0
+    for _ in range(100):
+        x = optimiser.step(x, problem)
+        furthest = max(furthest, np.abs(x).max())
+    # L was found along the flat axis: without a search before step 20 the steep one would grow by 199 a step
+    assert furthest < 100
+
+
+def test_sagd_sum_forgets_the_rounding_of_large_gradients():
+    optimiser, problem = make_optimiser("sagd"), make("diagonal")
+    for size in (1e12, 1.0, 1.0):
+        x = np.full(SIZE, size)
+        for problem.batch in range(MINIBATCHES):
+            optimiser.step(x, problem)
+    whole = make("diagonal", 1).gradient(np.ones(SIZE))
+    np.testing.assert_allclose(optimiser.total / MINIBATCHES, whole, rtol=1e-12)
+
+
+def test_sagd_epsilon_is_the_papers():
+    optimiser, expected = make_optimiser("sagd"), {1: 2, 149: 2, 150: 1, 299: 1, 300: 0.5, 749: 0.125, 750: 1 / 16,
+                                                   5000: 1 / 16}
+    for optimiser.tau, epsilon in expected.items():
+        assert optimiser.epsilon == epsilon
+
+
+def test_sagd_keeps_l_where_no_value_agrees_with_the_gradient():
+    optimiser = make_optimiser("sagd", lipschitz=3.0)
+    optimiser.step(np.zeros(2), Given(value=lambda x: float(x.sum()), gradient=lambda x: -np.ones(2)))
+    assert optimiser.info["lipschitz_holds"] == 0 and optimiser.lipschitz == 3
+
+
+def test_sagd_packed_gradients_wait_for_a_larger_box():
+    """Entries that are not of x's shape are left to `unpack`; the sum is made of them anew."""
+    def small(size):
+        problem = make("diagonal", size=size)
+        problem.pack, problem.unpack = lambda g: g[:4].astype(np.float16), lambda packed: np.append(
+            packed.astype(float), np.zeros(size - 4))
+        return problem
+
+    optimiser, old, new = make_optimiser("sagd"), small(SIZE // 2), small(SIZE)
+    x = run(optimiser, old, np.zeros(SIZE // 2), MINIBATCHES)
+    optimiser.transform(padded)
+    optimiser.step(padded(x), new)
+    assert all(packed.dtype == np.float16 and packed.shape == (4,) for packed in optimiser.table.values())
+    np.testing.assert_array_equal(optimiser.total, sum(new.unpack(packed) for packed in optimiser.table.values()))
+
+
+def test_sagd_needs_one_partition():
+    optimiser = make_optimiser("sagd")
+    optimiser.step(np.zeros(SIZE), make("diagonal", 8))
+    with pytest.raises(InputError, match="began with 8 minibatches and now meets 6"):
+        optimiser.step(np.zeros(SIZE), make("diagonal", 6))
+    problem = make("diagonal", 8)
+    problem.batch = 8
+    with pytest.raises(InputError, match="minibatch 8 does not exist; they are 0 to 7"):
+        optimiser.step(np.zeros(SIZE), problem)
