@@ -16,9 +16,8 @@ from .standalone import prepare_scipion
 
 PROJECT, OWN_PROJECT = "CryoSGD_demo", "CryoSGD_particles"
 PARTICLES, BOX, PIXEL_SIZE, SNR = 1000, 64, 4.0, 0.1
-# a run of minutes on two cores; the form's own defaults take longer and reach further
-QUICK = {"particleDiameter": 150.0, "finalResolution": 14.0, "iterations": 200, "minibatchStart": 60,
-         "minibatchEnd": 150}
+# a run of a minute or two on two cores; the form's own final resolution takes longer and reaches further
+QUICK = {"particleDiameter": 150.0, "finalResolution": 14.0}
 
 
 def main(argv=None) -> int:

@@ -38,12 +38,6 @@ class Selection:
     log_shifts: Optional[np.ndarray] = None
     log_angles: Optional[np.ndarray] = None
 
-    def count(self, grid, classes: int) -> int:
-        """Poses that it makes the E-step evaluate."""
-        chosen = ((self.rows, classes * grid.n_directions), (self.shifts, len(grid.shifts_a)),
-                  (self.angles, grid.polar.n_angles))
-        return int(np.prod([float(total if rows is None else len(rows)) for rows, total in chosen]))
-
 
 def flattening(scores, temperature: float) -> float:
     """The temperature at which survivors are chosen: a cell that CELL_LOSS of the image's range of scores has been
