@@ -1,6 +1,7 @@
 """`cryosgd abinitio` from outside: results, kill and continue, a second writer, bad input before computing."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,14 @@ def test_another_job_is_not_continued(finished, star, capsys):
     assert "results of another run" in capsys.readouterr().err
 
 
+def test_a_run_of_another_version_is_not_continued(finished, star, tmp_path, capsys):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    job = json.loads((folder / "job.json").read_text())
+    (folder / "job.json").write_text(json.dumps(dict(job, version="0.0.9")))
+    assert main(["abinitio", str(star), "-o", str(folder), *OPTIONS, "--continue"]) == 1
+    assert "begun by version 0.0.9" in capsys.readouterr().err
+
+
 def _nan(images):
     images = images.copy()
     images[::5, 3, 3] = np.nan
@@ -129,6 +138,7 @@ def _constant(images):
     (write_set, ["--device", "gpu"], "is not understood"),
     (write_set, ["--memory", "0.002"], "memory budget"),
     (write_set, ["--device", "cuda:0,1"], "GPU"),
+    (write_set, ["--device", "cuda:0,0"], "names a GPU twice"),
     (write_set, ["--threads", "0"], "threads"),
     (write_set, ["--symmetry", "Q"], "point group"),
     (write_set, ["--diameter", "1000"], "diameter"),

@@ -1,5 +1,6 @@
 """`cryosgd abinitio --restarts`: whole runs, their comparison, and going on with them."""
 import json
+import os
 import shutil
 
 import mrcfile
@@ -83,6 +84,14 @@ def test_a_run_without_its_last_part_is_continued(finished, star, tmp_path, caps
 def test_what_does_not_fit_is_refused(finished, star, words, message, capsys):
     assert main(["abinitio", str(star), "-o", str(finished), *WORDS, *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_truncated_stack_is_refused_before_there_is_a_folder(star, tmp_path, capsys):
+    copy = shutil.copytree(star.parent, tmp_path / "set")
+    stack = next(copy.glob("*.mrcs"))
+    os.truncate(stack, stack.stat().st_size // 2)
+    assert main(["abinitio", str(copy / star.name), "-o", str(tmp_path / "run"), *WORDS]) == 1
+    assert "is truncated" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_a_missing_starting_map_is_refused_before_computing(star, tmp_path, capsys):

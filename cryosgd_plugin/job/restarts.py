@@ -22,6 +22,7 @@ from ..io.files import explained
 from ..io.restarts import RESTARTS, RESTARTS_FSC, write_restarts, write_restarts_fsc
 from ..io.result_folder import CHECKPOINT, JOB, LOCK, PICTURES, PROGRESS, SUMMARY, ResultFolder, read_json, result_name
 from ..io.runfolder import RunFolder
+from ..io.stacks import check_stacks
 from ..io.volumes import read_volume, write_volume
 from .abinitio import AbInitioJob
 from .identity import refuse_other_job
@@ -39,6 +40,7 @@ class RestartsJob:
     def __init__(self, folder, table, config, *, restarts: int, source_file: str, resume: bool = False, **options):
         if restarts < 2:
             raise InputError(f"{restarts} restarts can't be compared; give 2 or more")
+        check_stacks(table)  # before there is a folder; each restart warns of the rest
         self.table, self.config, self.restarts = table, config, restarts
         self.options = dict(options, source_file=source_file)
         present = resume and (Path(folder) / JOB).exists()
