@@ -154,8 +154,8 @@ def _define_schedule(form):
               "the run from settling too early; this fades away. Typical 0.01; 0.05 where restarts differ.")
     _add(group, "classSimilarity", params.FloatParam, DEFAULT.class_similarity, "Class similarity at first",
          help="Share of each image, 0 to below 1, that is given to all classes alike in the beginning; it fades away. "
-              "Typical 0.1. More where one class takes everything, less where the classes remain alike. Without "
-              "meaning for one class.")
+              "Typical 0.8. Less where the classes remain alike, more where one takes everything. Without meaning "
+              "for one class.")
     _add(group, "symmetryStart", params.FloatParam, DEFAULT.symmetry_start, "Impose the symmetry after",
          help="Share of the iterations, 0 to 1. Typical 0.3: the map has found its shape, the axes are searched in it. "
               "1: only on the final map. Without meaning for C1.")
