@@ -28,8 +28,8 @@ cd "$set_folder"
 TIMEFORMAT='%R %U %S'
 status=0
 { time (ulimit -S -t "$limit"; "${command[@]}" > "$output/run.log" 2>&1; exit $?); } 2> "$output/timing.txt" || status=$?
-# 128 + SIGXCPU or SIGKILL: the limit
-case $status in 0 | 152 | 137) ;; *) tail -20 "$output/run.log" >&2; exit 1 ;; esac
+# 128 + SIGXCPU: the limit
+case $status in 0 | 152) ;; *) tail -20 "$output/run.log" >&2; exit 1 ;; esac
 read -r wall user system < <(grep -E "^[0-9. ]+$" "$output/timing.txt")
 iterations=$(find "$output" -name 'run_it*_class001.mrc' | sed 's/.*_it0*\([0-9][0-9]*\)_.*/\1/' | sort -n | tail -1)
 echo "RELION: $wall s, $user + $system CPU-s, ${iterations:-0} of $((first + between + last)) iterations"

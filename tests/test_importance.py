@@ -183,3 +183,22 @@ def test_diffuse_posteriors_are_searched_again():
     for _, _ in zip(engine.steps(), range(2)):
         pass
     assert all(engine.select(row) is None for row in range(20))
+
+
+def test_imposing_a_symmetry_forgets_the_poses_of_the_maps_before():
+    """The maps are turned onto the group's axes: a pose of before is of another frame."""
+    source, table = particles(60, noise_sd=0.2, seed=4)
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=30.0, iterations=12, shift_range_a=10.0, held_out=0, symmetry="C2",
+                            symmetry_start=0.5, minibatch=(20, 20))
+    engine = AbInitio(config, table, source)
+    for record in engine.steps():
+        if record["symmetry"] == "C2":
+            break
+        # as if all were known of each particle, to be trusted, and all were seen from one side
+        memory = engine.memory
+        memory.trust, memory.trials, memory.slot[:] = 1.0, 200, 0
+        memory.used, memory.kept = 1, {name: np.zeros((1,) + a.shape[1:], a.dtype) for name, a in memory.kept.items()}
+        memory.average[:] = np.eye(1, memory.average.shape[1])
+    assert record["iteration"] > 1
+    assert memory.trust == 0 and (memory.slot >= 0).sum() <= 20 and memory.average.max() < 0.1

@@ -34,8 +34,7 @@ class AbInitioConfig(Settings):
     held_out : particles kept out of the steps (a tenth of all at most, none where that is under 50), whose error is
         watched; early_stop : end the rest at the final resolution when it stops falling.
     classes : number of structures K. class_similarity : share of each image given to all alike in the beginning. At
-        0.1, as others have it, the noisier map of a class that begins with fewer images loses more of them: of three
-        related structures one came to 0.3 % of the particles (benchmarks/mixtures.py, seed 0); at 0.5 and 0.8 none.
+        0.1 a class that begins with fewer images has the noisier map, and so loses more of them.
     optimiser : a name of engines/optimisers, or a baseline. momentum : μ of paper 0 eq. 7. step_size : η at the start
         and at the end, in units of the full preconditioned step; None takes the optimiser's own.
     preconditioner : divide gradients by the CTF² weight of each voxel, or (False) by its largest value.

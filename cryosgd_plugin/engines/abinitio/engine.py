@@ -161,6 +161,7 @@ class AbInitio:
         if self.symmetriser.is_due(progress):
             model.volumes = self.xp.asarray(self.symmetriser.impose(to_host(model.volumes), model.radius))
             self.optimiser = make_step_rule(config)
+            self.memory.forget()
         rows, batch, n_batches = self._next_rows(minibatch_at(progress, config))
         temperature = HARD if config.optimiser == "projection-matching" else self.inflation
         problem = Minibatch(self, rows, temperature, similarity=similarity_at(progress, config),

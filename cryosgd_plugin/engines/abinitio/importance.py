@@ -52,6 +52,7 @@ def draw(q, count: int, rng):
 
 
 def mixture(own, average, alpha):
-    """(1 − α) own + α (half the data set's average, half uniform), each summing to 1 (eq. 20)."""
+    """(1 − α) own + α (half the data set's average, half uniform), each summing to 1 (eq. 20). Arrays (n,) of weights
+    ≥ 0, of any scale; alpha : 0 to 1."""
     floor = 0.5 * average / average.sum() + 0.5 / len(own)
     return (1 - alpha) * own / own.sum() + alpha * floor

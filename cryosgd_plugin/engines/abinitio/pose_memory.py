@@ -45,22 +45,29 @@ class PoseMemory:
 
     def __init__(self, n_particles: int, classes: int, oversampling: float):
         self.classes, self.oversampling = classes, oversampling
-        self.slot = np.full(n_particles, -1, np.int32)
+        self.n_particles = n_particles
+        self.average_directions = healpix_directions(AVERAGE_NSIDE)
+        self._tree = cKDTree(directions_to_vectors(self.average_directions))
+        self._grid = self._vectors_of_grid = self._of_grid = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: for maps that were turned, in whose frame no pose of before means anything."""
+        self.slot = np.full(self.n_particles, -1, np.int32)
         self.used = 0
         self.trust, self.trials = 0.0, 0
         self.search_cost = 0.0
         self.kept = {name: np.zeros((0,) + shape, dtype) for name, (shape, dtype) in self._arrays.items()}
-        self.average_directions = healpix_directions(AVERAGE_NSIDE)
-        cells = len(self.average_directions)
-        self.average = np.full((classes, cells), 1 / (classes * cells))
-        self._tree = cKDTree(directions_to_vectors(self.average_directions))
-        self._grid = self._vectors_of_grid = self._of_grid = None
+        self.average = np.full((self.classes, len(self.average_directions)),
+                               1 / (self.classes * len(self.average_directions)))
 
     def store(self, particles, images, grid, progress: float, sampled=None) -> float:
         """Remember a minibatch's marginals; returns the mean KL divergence (nats) of the directions' marginals from
         those of the images' last visits, where both were concentrated (paper 1 Fig. 3), or nan.
 
-        sampled : (n,) bool, which images were sampled and not searched; None for none
+        particles : (n,) rows of the particle table; images : [ImageResult] with marginals; grid : the PoseGrid that
+        their rows are of; progress : share of the run, 0 to 1; sampled : (n,) bool, which images were sampled and not
+        searched, None for none
         """
         divergences = []
         spacing = (grid.spacing_deg, 360 / grid.polar.n_angles, grid.shift_step_a)
