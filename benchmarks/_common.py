@@ -303,8 +303,9 @@ def plot_fsc(axes, curves: dict, box: int, pixel: float, **style):
     axes.legend(fontsize=7)
 
 
-def sheet(path, rows: dict, columns):
-    """A sheet of central slices: rows, name → list of maps (d, d, d) or None, each in its own grey scale."""
+def sheet(path, rows: dict, columns, section=None):
+    """A sheet of slices: rows, name → list of maps (d, d, d) or None, each in its own grey scale; section : (axis,
+    index) of the slice, by default the central one across z."""
     made = figure(1.7 * len(columns) + 1.2, 1.7 * len(rows) + 0.4)
     for number, (name, volumes) in enumerate(rows.items()):
         for column, volume in enumerate(volumes):
@@ -317,9 +318,10 @@ def sheet(path, rows: dict, columns):
             if volume is None:
                 axes.set_axis_off()
             else:
-                central = volume[len(volume) // 2]
-                axes.imshow(central, cmap="gray", origin="lower", vmin=min(0.0, np.percentile(central, 1)),
-                            vmax=np.percentile(central, 99.8))
+                axis, index = section or (0, len(volume) // 2)
+                slice_ = np.take(volume, index, axis=axis)
+                axes.imshow(slice_, cmap="gray", origin="lower", vmin=min(0.0, np.percentile(slice_, 1)),
+                            vmax=np.percentile(slice_, 99.8))
     made.savefig(path)
 
 

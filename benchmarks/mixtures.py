@@ -74,7 +74,8 @@ def one_mixture(arguments, classes):
                        "--threads", arguments.threads, reuse=arguments.reuse)
         shown[f"seed {seed}"] = judge_run(report, particles, run, best, share, seed, curves)
     hold(report)
-    sheet(arguments.output / f"{report.name}.png", shown, [f"structure {k + 1}" for k in range(classes)])
+    sheet(arguments.output / f"{report.name}.png", shown, [f"structure {k + 1}" for k in range(classes)],
+          telling_section(particles.truths))
     made = figure(7, 4.5)
     plot_fsc(made.add_subplot(), curves, particles.table.box_size, particles.pixel)
     made.savefig(arguments.output / f"{report.name}_fsc.png")
@@ -93,6 +94,14 @@ def judge_run(report, particles, run, best, oracle, seed, curves):
                **{f"fsc05_{k + 1}_a": found.resolution_a for k, found in enumerate(judged)}, worst_ratio=max(ratios),
                passes=bool(right >= oracle - POINTS and max(ratios) <= ALLOWED), seconds=run.seconds, cpu_s=run.cpu)
     return [found.aligned for found in judged]
+
+
+def telling_section(truths):
+    """(axis, index) of the slice in which the structures differ most."""
+    apart = np.var(truths, axis=0)
+    sums = [apart.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    axis = int(np.argmax([line.max() for line in sums]))
+    return axis, int(np.argmax(sums[axis]))
 
 
 def right_class(found, true, classes):
