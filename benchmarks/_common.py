@@ -61,6 +61,11 @@ def command_line(doc: str, *, seeds: int) -> argparse.ArgumentParser:
     return parser
 
 
+def add_final_resolution(parser):
+    """The option that ends the phantom's runs beyond what its true poses give, not at 12 Å before it."""
+    parser.add_argument("--final-resolution", type=float, default=10.0, metavar="A", help="of the runs (%(default)g)")
+
+
 def parsed(parser, words=None) -> argparse.Namespace:
     """The arguments, with what follows `--` as a list in `options`; makes the output folder."""
     words = list(sys.argv[1:] if words is None else words)

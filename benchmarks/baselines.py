@@ -18,6 +18,7 @@ from _common import (
     ALLOWED,
     Report,
     abinitio,
+    add_final_resolution,
     command_line,
     figure,
     judge,
@@ -39,6 +40,7 @@ def main(words=None):
     parser = command_line(__doc__, seeds=3)
     parser.add_argument("--set", type=Path, help="a simulated set (default: the phantom)")
     parser.add_argument("--particles", type=int, default=2000, help="of the phantom (%(default)s)")
+    add_final_resolution(parser)
     parser.add_argument("--most-iterations", type=int, default=200, help="of a baseline (%(default)s)")
     arguments = parsed(parser, words)
     particles = (read_set(arguments.set.absolute()) if arguments.set else
@@ -63,7 +65,8 @@ def main(words=None):
 
 def runs(arguments, particles, seed):
     """Yields (method, Run), ours first."""
-    common = ["--diameter", particles.diameter, "--seed", seed, "--threads", arguments.threads]
+    common = ["--diameter", particles.diameter, "--seed", seed, "--threads", arguments.threads, "--final-resolution",
+              arguments.final_resolution]
     ours = abinitio(particles.star, arguments.output / f"ours_seed{seed}", *common, *arguments.options,
                     reuse=arguments.reuse)
     yield OURS, ours

@@ -26,6 +26,7 @@ from _common import (
     CommandFailed,
     Report,
     abinitio,
+    add_final_resolution,
     command_line,
     figure,
     judge,
@@ -59,6 +60,7 @@ def main(words=None):
     parser = command_line(__doc__, seeds=2)
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
     parser.add_argument("--particles", type=int, default=2000, help="of each but `few` (%(default)s)")
+    add_final_resolution(parser)
     arguments = parsed(parser, words)
     report = Report("hard_sets", arguments.output, f"hard sets of {arguments.particles} particles")
     axes = (made := figure(8, 5)).add_subplot()
@@ -92,7 +94,8 @@ def one(report, arguments, name, particles, best, seed):
     row = dict(set=name, seed=seed, true_poses_a=best)
     try:
         run = abinitio(particles.star, arguments.output / f"{name}_seed{seed}", "--diameter", particles.diameter,
-                       "--seed", seed, "--threads", arguments.threads, *arguments.options, reuse=arguments.reuse)
+                       "--seed", seed, "--threads", arguments.threads, "--final-resolution",
+                       arguments.final_resolution, *arguments.options, reuse=arguments.reuse)
     except CommandFailed as error:
         report.add(**row, right=None, doubts="refused", outcome=str(error).strip().splitlines()[-1])
         return None

@@ -18,6 +18,7 @@ import numpy as np
 from _common import (
     Report,
     abinitio,
+    add_final_resolution,
     command_line,
     figure,
     judge,
@@ -43,6 +44,7 @@ def main(words=None):
     parser = command_line(__doc__, seeds=1)
     parser.add_argument("--set", type=Path, help="a simulated set (default: the phantom)")
     parser.add_argument("--particles", type=int, default=2000, help="of the phantom (%(default)s)")
+    add_final_resolution(parser)
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.3, 1.0, 3.0], metavar="F")
     arguments = parsed(parser, words)
     particles = (read_set(arguments.set.absolute()) if arguments.set else
@@ -70,8 +72,8 @@ def one(report, arguments, particles, name, prior, strength, seed):
     """Run and judge one prior: (Judged of the minibatch map, Judged of the final map)."""
     words = ["--prior", prior] + ([] if prior == "uniform" else ["--prior-strength", strength])
     run = abinitio(particles.star, arguments.output / f"{name.replace(' ', '_')}_seed{seed}", "--diameter",
-                   particles.diameter, "--seed", seed, "--threads", arguments.threads, *arguments.options, *words,
-                   reuse=arguments.reuse)
+                   particles.diameter, "--seed", seed, "--threads", arguments.threads, "--final-resolution",
+                   arguments.final_resolution, *arguments.options, *words, reuse=arguments.reuse)
     truth = particles.truths[0]
     last, final = (judge(volume, truth, particles.pixel)
                    for volume in (read_volume(run.results.progress_volumes()[-1][1])[0], run.volume()))

@@ -14,7 +14,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _common import Report, abinitio, command_line, figure, judge, parsed, phantom, plot_fsc, read_set
+from _common import (
+    Report,
+    abinitio,
+    add_final_resolution,
+    command_line,
+    figure,
+    judge,
+    parsed,
+    phantom,
+    plot_fsc,
+    read_set,
+)
 
 from cryosgd_plugin.core.shells import crossing_resolution
 from cryosgd_plugin.engines.consensus import compare_maps
@@ -26,7 +37,7 @@ def main(words=None):
     parser = command_line(__doc__, seeds=15)
     parser.add_argument("--set", type=Path, help="a simulated set (default: the phantom)")
     parser.add_argument("--particles", type=int, default=4000, help="of the phantom (%(default)s)")
-    parser.add_argument("--final-resolution", type=float, default=10.0, metavar="A", help="of the runs (%(default)g)")
+    add_final_resolution(parser)
     arguments = parsed(parser, words)
     particles = (read_set(arguments.set.absolute()) if arguments.set else
                  phantom(arguments, particles=arguments.particles, snr=0.05))
