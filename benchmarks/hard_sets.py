@@ -26,7 +26,6 @@ from _common import (
     CommandFailed,
     Report,
     abinitio,
-    add_final_resolution,
     command_line,
     figure,
     judge,
@@ -50,6 +49,8 @@ from cryosgd_plugin.io.star import write_particles
 from cryosgd_plugin.io.volumes import write_volume
 
 BELT_SHARE, BELT_DEG, JUNK_SHARE = 0.9, 5.0, 0.2
+# beyond what 1.3 times the true poses' resolution asks for
+FINAL_A = {"low-snr": 10.0, "belt": 10.0, "junk": 10.0, "inverted": 10.0, "few": 10.0, "small": 7.0}
 # what a sentence of doubt has that says something of this map, and what others have
 SPECIFIC = ("not consistent", "did not determine", "doubt", "unreliable", "may be wrong", "hardly any", "caution",
             "not to be trusted", "too few", "preferred")
@@ -60,7 +61,6 @@ def main(words=None):
     parser = command_line(__doc__, seeds=2)
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
     parser.add_argument("--particles", type=int, default=2000, help="of each but `few` (%(default)s)")
-    add_final_resolution(parser)
     arguments = parsed(parser, words)
     report = Report("hard_sets", arguments.output, f"hard sets of {arguments.particles} particles")
     axes = (made := figure(8, 5)).add_subplot()
@@ -95,7 +95,7 @@ def one(report, arguments, name, particles, best, seed):
     try:
         run = abinitio(particles.star, arguments.output / f"{name}_seed{seed}", "--diameter", particles.diameter,
                        "--seed", seed, "--threads", arguments.threads, "--final-resolution",
-                       arguments.final_resolution, *arguments.options, reuse=arguments.reuse)
+                       FINAL_A[name], *arguments.options, reuse=arguments.reuse)
     except CommandFailed as error:
         report.add(**row, right=None, doubts="refused", outcome=str(error).strip().splitlines()[-1])
         return None
