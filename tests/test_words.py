@@ -19,3 +19,13 @@ def test_one_map_without_starved_classes_says_nothing_of_them():
     assert words.startswith("A map from 1000 particles, consistent between halves to 12.0 Å")
     assert "several seeds before you trust it" in words and "C1 explained 83% of the unsymmetrised map's power" in words
     assert "ended early: the 100 held-out" in words and "hardly any" not in words
+
+
+def test_few_particles_are_a_reason_for_caution():
+    def of(n, classes):
+        return outcome(AbInitioConfig(**SETTINGS, classes=classes), n, [12.0] * classes, 12.0, None, [n // classes] *
+                       classes, [], None)
+
+    assert "200 particles are few: take the finer details with caution" in of(200, 1)
+    assert "few for so many maps" in of(1200, 3)
+    assert "caution" not in of(500, 1) + of(1500, 3)
