@@ -76,7 +76,7 @@ def from_harmonics(spectrum, n_angles: int):
     return 0.5 * (first + second) + 0.5j * (first - second)
 
 
-def correlate(images, directions, n_angles: int, *, power=None, offset=None, angles=None, turns=None):
+def correlate(images, directions, n_angles: int, *, power=None, offset=None, angles=None, turns=None, pairs=None):
     """Scores of images against directions at every in-plane angle, or at chosen ones.
 
     images : (m, rings, s) complex64 harmonics; directions : (m, d, rings) complex64 harmonics, weighted by ring.
@@ -84,9 +84,9 @@ def correlate(images, directions, n_angles: int, *, power=None, offset=None, ang
     power : (n_angles // 4 + 1, d) complex64 harmonics of a function of period π to subtract from every score
     offset : broadcastable to (d, s), float32, to add to every score
     angles : (a,) steps of the circle to evaluate; all where None. turns : (d,) steps by which each direction's circle
-    is turned beforehand; 0 where None.
-    Returns (a or n_angles, d, s) float32: at step k, Σ image(θ) · direction(θ + 2π (k + turn) / n_angles) − power +
-    offset.
+    is turned beforehand; 0 where None. pairs : (p,) numbers direction · s + shift of those wanted; all where None.
+    Returns (a or n_angles, d, s) float32, or (…, p) of pairs: at step k, Σ image(θ) · direction(θ + 2π (k + turn) /
+    n_angles) − power + offset.
     """
     xp = array_module(images)
     product = xp.matmul(directions, xp.conj(images))
@@ -97,6 +97,8 @@ def correlate(images, directions, n_angles: int, *, power=None, offset=None, ang
         product *= turn_phases(turns, n_angles, xp)[:, :, None]
     if offset is not None:
         product[0] += n_angles * offset
+    if pairs is not None:
+        product = xp.take(product.reshape(len(product), -1), xp.asarray(pairs), axis=1)
     if angles is None:
         return _irfft(product, n_angles, 0, xp)
     # the few rows of an inverse transform that are asked for, as a matrix product

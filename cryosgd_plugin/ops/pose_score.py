@@ -1,0 +1,80 @@
+"""Score, slope and curvature of single poses at the full resolution, for steps between the poses of a grid.
+
+The score of a pose (A, t) is s = Σ 2 Re(conj(F) Y') − W |Y'|² over half of the Fourier plane, with F = C X / σ²,
+W = C² / σ² and Y' = V̂(Aᵀ k) exp(2πi k·t): minus the error of paper 0 eq. 9, less the image's own power. Its slope is
+by a rotation vector ω in the image's frame, A → exp([ω]×) A, and by the shift; its curvature is Fisher's, Σ 2 W
+Re(conj(∂Y') ∂Y'), which is that of −s where the slice explains the image but for noise.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.backend import array_module
+from .slicing import PADDING
+
+
+def pose_terms(half, filtered, weight, points, rotations, shifts, image, padding: int = PADDING):
+    """(scores (n,), slopes (n, 5), curvatures (n, 5, 5)), float64, of n poses.
+
+    Parameters
+    ----------
+    half : half volume (ops/slicing.py)
+    filtered, weight : (m, p) complex64 and float32, F and W of m images at the points
+    points : (p, 2) int, kx, ky in Fourier pixels; one of each Friedel pair, kx ≥ 0
+    rotations : (n, 3, 3), A of core/CONVENTIONS.md; shifts : (n, 2), t in boxes (Å over the box's side)
+    image : (n,) int, the image that each pose is of
+
+    The derivatives are by (ωx, ωy, ωz) in radians and (tx, ty) in boxes.
+    """
+    arguments = (half, filtered, weight, np.ascontiguousarray(points, np.int64),
+                 np.ascontiguousarray(rotations, np.float64), np.ascontiguousarray(shifts, np.float64),
+                 np.ascontiguousarray(image, np.int64), padding)
+    if array_module(half) is np:
+        from ._pose_score_numba import pose_terms as kernel
+        return kernel(*arguments)
+    return pose_terms_plain(*arguments)
+
+
+def pose_terms_plain(half, filtered, weight, points, rotations, shifts, image, padding: int = PADDING):
+    """As `pose_terms`, in array operations: the truth for the numba kernel."""
+    xp = array_module(half)
+    scores, slopes, curvatures = [], [], []
+    k = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
+    for rotation, shift, i in zip(rotations, shifts, image):
+        value, gradient = _trilinear(half, padding * k @ rotation, xp)
+        phase = xp.asarray(np.exp(2j * np.pi * (points @ shift)))
+        value = value * phase
+        columns = [(gradient * xp.asarray(padding * np.cross(k, axis) @ rotation)).sum(axis=1) * phase
+                   for axis in np.eye(3)]
+        columns += [2j * np.pi * xp.asarray(points[:, j]) * value for j in (0, 1)]
+        columns = xp.stack(columns)
+        f, w = filtered[i], weight[i]
+        scores.append(float((2 * (xp.conj(f) * value).real - w * xp.abs(value) ** 2).sum()))
+        slopes.append((2 * (xp.conj(f - w * value) * columns).real).sum(axis=1))
+        curvatures.append(2 * ((w * xp.conj(columns)) @ columns.T).real)
+    as_host = (lambda a: a) if xp is np else xp.asnumpy
+    return np.array(scores), as_host(xp.stack(slopes)), as_host(xp.stack(curvatures))
+
+
+def _trilinear(half, positions, xp):
+    """(values (p,), gradients (p, 3) by x, y, z in padded pixels) of a half volume at points of the whole space."""
+    positions = xp.asarray(positions)
+    flipped = positions[:, 0] < 0
+    x, y, z = xp.where(flipped[:, None], -positions, positions).T
+    centre = half.shape[0] // 2
+    y, z = y + centre, z + centre
+    x0, y0, z0 = (xp.floor(v).astype(int) for v in (x, y, z))
+    fx, fy, fz = x - x0, y - y0, z - z0
+    value, gradient = 0, [0, 0, 0]
+    for dz in (0, 1):
+        for dy in (0, 1):
+            for dx in (0, 1):
+                node = half[z0 + dz, y0 + dy, x0 + dx]
+                wx, wy, wz = (f if d else 1 - f for f, d in ((fx, dx), (fy, dy), (fz, dz)))
+                sx, sy, sz = (1 if d else -1 for d in (dx, dy, dz))
+                value = value + wx * wy * wz * node
+                gradient = [g + s * node for g, s in zip(gradient, (sx * wy * wz, wx * sy * wz, wx * wy * sz))]
+    gradient = xp.stack(gradient, axis=1)
+    # V̂(−k) = conj V̂(k): the gradient changes its sign as well
+    return (xp.where(flipped, xp.conj(value), value),
+            xp.where(flipped[:, None], -xp.conj(gradient), gradient))
