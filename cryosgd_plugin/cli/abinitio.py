@@ -1,16 +1,13 @@
 """`cryosgd abinitio`: a first map from particle images alone."""
 from __future__ import annotations
 
-import argparse
 import os
 from functools import partial
 
 from ..core.errors import InputError
 from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, AbInitioConfig
 from ..engines.abinitio.priors import PRIORS
-
-# where the particle's diameter isn't given: this share of the box
-DIAMETER_SHARE = 0.8
+from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
 
 
 def add_parser(subparsers):
@@ -24,7 +21,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
     parser.add_argument("particles", metavar="PARTICLES.star", help="RELION STAR file (3.0 or 3.1) with CTF values")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder")
-    _add_run_options(parser)
+    add_run_options(parser)
     _add_config_options(parser)
 
 
@@ -33,10 +30,7 @@ def run(arguments) -> int:
     # imported here so that `cryosgd --help` doesn't wait for numba
     from ..io.star import read_particles
     from ..job import AbInitioJob, RestartsJob
-    if arguments.threads < 1:
-        raise InputError(f"{arguments.threads} threads were asked for; give 1 or more")
-    if not arguments.memory > 0:
-        raise InputError(f"a memory budget of {arguments.memory:g} GB can't hold anything; give 1 or more")
+    check_run_options(arguments)
     table = read_particles(arguments.particles)
     if not table.has_ctf:
         raise InputError(f"{arguments.particles} has no CTF (rlnDefocusU and others); estimate it first")
@@ -56,29 +50,13 @@ def make_config(arguments, table) -> AbInitioConfig:
     """The frozen settings of a command line and a particle table."""
     values = {name: getattr(arguments, name) for name in AbInitioConfig.__dataclass_fields__
               if getattr(arguments, name, None) is not None}
-    values.update(pixel_size=table.pixel_size, box_size=table.box_size)
+    values.update(pixel_size=table.pixel_size, box_size=table.box_size,
+                  diameter_a=diameter_or_default(arguments, table))
     if _start_map(arguments):
         values["start"] = "map"
-    if arguments.diameter_a is None:
-        values["diameter_a"] = round(DIAMETER_SHARE * table.box_size * table.pixel_size, 1)
-        print(f"No --diameter was given: taking {values['diameter_a']:g} Å, {DIAMETER_SHARE:.0%} of the box.",
-              flush=True)
     if arguments.final_resolution_a is None:
         values["final_resolution_a"] = max(AbInitioConfig.final_resolution_a, 2 * table.pixel_size)
     return AbInitioConfig(**values)
-
-
-def _add_run_options(parser):
-    group = parser.add_argument_group("computing")
-    add = group.add_argument
-    add("--device", default="cpu", help="cpu, cuda (the first GPU), or cuda:0,1: the GPUs that share the work "
-                                        "(default %(default)s)")
-    add("--threads", type=int, default=os.cpu_count(), metavar="N", help="CPU threads (default: all, %(default)s)")
-    add("--memory", type=float, default=4.0, metavar="GB", help="memory budget, GB (default %(default)g)")
-    add("--scratch", metavar="DIR", help="folder on a fast disk for a float16 copy of the downsampled particles "
-                                         "(default: read the stacks each time)")
-    add("--continue", dest="resume", action="store_true",
-        help="go on from the last checkpoint in DIR; start where there is none")
 
 
 def _start_map(arguments):
@@ -87,21 +65,9 @@ def _start_map(arguments):
 
 
 def _add_config_options(parser):
-    default = AbInitioConfig
-    group = None
-
-    def add(name, field, words, shown=None, **kwargs):
-        value = getattr(default, field, None)
-        shown = shown or (f"{value:g}" if isinstance(value, (int, float)) else value)
-        kwargs.setdefault("type", type(value))
-        group.add_argument(name, dest=field, help=f"{words} (default {shown})", **kwargs)
-
-    def switch(name, field, words):
-        shown = "yes" if getattr(default, field) else "no"
-        group.add_argument(name, dest=field, action=argparse.BooleanOptionalAction, default=None,
-                           help=f"{words} (default: {shown})")
-
-    group = parser.add_argument_group("reconstruction")
+    options = ConfigOptions(parser, AbInitioConfig)
+    add, switch = options.add, options.switch
+    options.begin("reconstruction")
     add("--classes", "classes", "structures to reconstruct at the same time", metavar="K")
     add("--symmetry", "symmetry", "point group in RELION's orientation: C1, C4, D2, T, O, I1 …", metavar="GROUP")
     add("--diameter", "diameter_a", "particle diameter, Å; images are masked to it with a soft edge",
@@ -112,11 +78,11 @@ def _add_config_options(parser):
     add("--max-particles", "max_particles", "use at most this many particles, drawn by the seed", "all", type=int,
         metavar="N")
     add("--seed", "seed", "seed of all randomness", metavar="N")
-    group.add_argument("--restarts", type=int, default=1, metavar="N",
+    options.group.add_argument("--restarts", type=int, default=1, metavar="N",
                        help="run N seeds, SEED, SEED + 1 …, and say whether their maps agree (default %(default)s)")
     add("--start", "start", "'spheres' or 'noise' for random maps, or an MRC file to start from", type=str,
         metavar="KIND|MRC")
-    group = parser.add_argument_group("schedule")
+    options.begin("schedule")
     add("--iterations", "iterations", "minibatch steps", metavar="N")
     add("--minibatch", "minibatch", "images a step, at the start and at the end",
         "from the resolution and the number of classes", type=int, nargs=2, metavar=("N", "N"))
@@ -130,7 +96,7 @@ def _add_config_options(parser):
     add("--class-similarity", "class_similarity", "share of each image given to all classes alike in the beginning",
         metavar="F")
     add("--symmetry-start", "symmetry_start", "share of the run after which the symmetry is imposed", metavar="F")
-    group = parser.add_argument_group("optimisation")
+    options.begin("optimisation")
     add("--optimiser", "optimiser", "step rule, or a classical method for comparison", choices=OPTIMISERS)
     add("--step-size", "step_size", "share of the preconditioned step, at the start and at the end",
         "0.5 0.3, or as the optimiser needs", type=float, nargs=2, metavar=("F", "F"))
@@ -142,7 +108,7 @@ def _add_config_options(parser):
     add("--prior-strength", "prior_strength", "weight of the prior, a pure number", metavar="F")
     switch("--positivity", "positivity", "keep the density non-negative")
     switch("--centring", "centring", "keep the map centred")
-    group = parser.add_argument_group("poses")
+    options.begin("poses")
     add("--shift-range", "shift_range_a", "largest shift searched, Å", "6 %% of the diameter, at least 10", type=float,
         metavar="A")
     switch("--importance-sampling", "importance_sampling", "sample the poses of particles seen before")

@@ -8,13 +8,9 @@ import os
 import time
 from dataclasses import replace
 
-import numba
 import numpy as np
-import scipy.fft
-from threadpoolctl import threadpool_limits
 
 from .. import __version__
-from ..core.allocator import keep_freed_memory
 from ..core.backend import get_array_module, parse_device
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
@@ -24,12 +20,13 @@ from ..engines.abinitio.finish import Assignment, draw_halves
 from ..engines.abinitio.memory import plan_lanes
 from ..engines.abinitio.start import map_start
 from ..io.abinitio_pictures import save_abinitio_pictures
-from ..io.result_folder import JOB, PARTICLES, PICTURES, SUMMARY
+from ..io.result_folder import JOB, PARTICLES, PICTURES
 from ..io.runfolder import RunFolder
 from ..io.source import ParticleSource
 from ..io.stacks import check_stacks
 from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
+from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_map, refuse_other_job
 from .result_files import posed, save_pictures, write_maps
 from .summary import summarise
@@ -43,7 +40,7 @@ PROGRESS_MAPS = 20
 SOURCE_SHARE, TABLE_SHARE = 0.25, 0.25
 
 
-class AbInitioJob:
+class AbInitioJob(EngineJob):
     """One run of the ab initio engine in a run folder; a context manager, which holds the folder's lock.
 
     folder : run folder. table : ParticleTable; its poses are not read. source_file : noted in job.json.
@@ -51,6 +48,8 @@ class AbInitioJob:
     from, where config.start is "map".
     Raises InputError for whatever is wrong with the input, before computing.
     """
+
+    memory_hint = "a coarser --final-resolution, a smaller --shift-range or fewer --threads"
 
     def __init__(self, folder, table, config: AbInitioConfig, *, source_file: str, device: str = "cpu",
                  threads: int = 1, memory_gb: float = 4.0, scratch_dir=None, resume: bool = False, start_map=None):
@@ -92,35 +91,6 @@ class AbInitioJob:
             self.close()
             raise
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.close()
-
-    def close(self):
-        """Release the stacks and the folder."""
-        self.source.close()
-        self.folder.close()
-
-    def run(self) -> dict:
-        """Run to the end; returns the summary."""
-        if self.folder.path(SUMMARY).exists():
-            print(f"This run is finished: see {self.folder.path(SUMMARY)}.", flush=True)
-            return {}
-        for sentence in self.warnings:
-            print(f"Warning: {sentence}", flush=True)
-        keep_freed_memory()
-        numba.set_num_threads(min(self.threads, numba.config.NUMBA_NUM_THREADS))
-        # images are shared out to threads; a BLAS that starts its own as well would only be in their way
-        with threadpool_limits(1), scipy.fft.set_workers(self.threads):
-            try:
-                return self._run()
-            except MemoryError as error:  # CuPy's OutOfMemoryError is one
-                raise InputError(f"{'the GPU' if self.xp is not np else 'this machine'} has too little free memory "
-                                 f"({error}); give a coarser --final-resolution, a smaller --shift-range or fewer "
-                                 "--threads") from error
-
     def _run(self):
         start = time.perf_counter()
         self.contrast, self.source.invert = self.source.check_sample()
@@ -160,7 +130,7 @@ class AbInitioJob:
             if now - shown > PROGRESS_SECONDS or last:
                 left = (now - start) / (number - first) * max(0, total - number)
                 print(f"\rIteration {number} of {total}: {record['resolution_a']:.1f} Å, {record['symmetry']}, "
-                      f"{done_images / (now - start) / self.threads:.0f} images/s a core, {_minutes(left)} left\n",
+                      f"{done_images / (now - start) / self.threads:.0f} images/s a core, {minutes(left)} left\n",
                       end="", flush=True)
                 shown = now
             if number % every == 0 or last:
@@ -198,7 +168,7 @@ class AbInitioJob:
             now = time.perf_counter()
             rate = (done - first) / (now - start)
             print(f"\r{done} of {total} particles, {rate / self.threads:.0f} images/s a core, "
-                  f"{_minutes((total - done) / rate)} left\n", end="", flush=True)
+                  f"{minutes((total - done) / rate)} left\n", end="", flush=True)
             if now - saved > CHECKPOINT_SECONDS and done < total:
                 self.folder.save_checkpoint({**_prefixed("engine_", engine.state()),
                                              **_prefixed("assign_", assignment.state())})
@@ -220,12 +190,6 @@ class AbInitioJob:
         print(summary["outcome"], flush=True)
         return summary
 
-    def _count(self, phase, start, images=None):
-        seconds = time.perf_counter() - start
-        self.seconds[phase] = dict(seconds=seconds)
-        if images:
-            self.seconds[phase].update(images=images, images_per_second_per_core=images / seconds / self.threads)
-
 
 def _prefixed(prefix, values):
     return {prefix + name: value for name, value in values.items()}
@@ -233,7 +197,3 @@ def _prefixed(prefix, values):
 
 def _part(values, prefix):
     return {name[len(prefix):]: value for name, value in values.items() if name.startswith(prefix)}
-
-
-def _minutes(seconds):
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"

@@ -36,11 +36,17 @@ def summarise(job, engine, assignment, results) -> dict:
         contrast=job.contrast, inverted=bool(source.invert), stopped=engine.stopped,
         iterations_done=engine.iteration, images_visited=engine.images_visited,
         held_out=len(engine.held_out.rows), working_box_px=source.box_size,
-        working_pixel_size=source.pixel_size, warnings=job.warnings, seconds=job.seconds,
-        total_seconds=time.time() - job.started, cpu_seconds=_cpu_seconds(),
-        peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, memory_budget_gb=job.memory_gb,
-        device=job.device, threads=job.threads, lanes=job.lanes, reading=source.statistics(),
-        version=__version__, versions=_versions(job.xp), seed=config.seed, host=platform.node())
+        working_pixel_size=source.pixel_size, lanes=job.lanes, **run_facts(job))
+
+
+def run_facts(job) -> dict:
+    """What a summary says of a run whatever its engine: cost, machine, versions, warnings."""
+    return dict(warnings=job.warnings, seconds=job.seconds, total_seconds=time.time() - job.started,
+                cpu_seconds=_cpu_seconds(),
+                peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+                memory_budget_gb=job.memory_gb, device=job.device, threads=job.threads,
+                reading=job.source.statistics(), version=__version__, versions=_versions(job.xp),
+                seed=job.config.seed, host=platform.node())
 
 
 def _consistent(result, config, in_use):

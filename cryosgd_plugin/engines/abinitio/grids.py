@@ -213,7 +213,9 @@ def _healpix(resolution_a, config, symmetry, oversampling, within, search):
     else:
         pixels = np.nonzero(asymmetric_unit(healpix_directions(nside), symmetry))[0]
         parents = None
-    share = SEARCH_SHIFT_STEP if search else SHIFT_STEP if symmetry == "C1" else SYMMETRIC_SHIFT_STEP
+    share = SHIFT_STEP if symmetry == "C1" else SYMMETRIC_SHIFT_STEP
+    if search:
+        share = getattr(config, "search_shift_step", SEARCH_SHIFT_STEP)
     step_a = share * resolution_a / oversampling
     shifts_a = shift_grid(config.shift_range, step_a)
     exponent = -0.5 * (shifts_a ** 2).sum(axis=1) / _shift_sd(config) ** 2

@@ -42,8 +42,9 @@ class Level:
         phases = self.phases if shifts is None else self.phases[self.xp.asarray(shifts)]
         return self.xp.ascontiguousarray(harmonics(filtered * phases).transpose(2, 1, 0))
 
-    def scores(self, bank, image, ctf_harmonics, selection: Selection, temperature: float = 1.0):
-        """(a, d, s) log probabilities of one image's selected poses, up to its own constant.
+    def scores(self, bank, image, ctf_harmonics, selection: Selection, temperature: float = 1.0, pairs=None):
+        """(a, d, s) log probabilities of one image's selected poses, up to its own constant; or (a, p) of the pairs of
+        direction and shift whose numbers among the selected, direction · s + shift, are given.
 
         Log weights, the shifts' prior among them, count `temperature` times: inflated noise changes what an image
         says, not what is known beforehand, nor how many points one stands for.
@@ -58,9 +59,10 @@ class Level:
             offset = offset + selection.log_rows[:, None]
         offset = temperature * offset
         scores = correlate(image, linear, self.grid.polar.n_angles, power=power, angles=selection.angles,
-                           offset=xp.asarray(offset.astype(np.float32)), turns=selection.turns)
+                           offset=xp.asarray(offset.astype(np.float32)), turns=selection.turns, pairs=pairs)
         if selection.log_angles is not None:
-            scores += xp.asarray((temperature * selection.log_angles).astype(np.float32))[:, None, None]
+            weights = xp.asarray((temperature * selection.log_angles).astype(np.float32))
+            scores += weights.reshape((-1,) + (1,) * (scores.ndim - 1))
         return scores
 
 
