@@ -1,0 +1,77 @@
+"""`cryosgd refine`: a map to high resolution from a reference."""
+from __future__ import annotations
+
+import os
+
+from ..core.errors import InputError
+from ..engines.refine.config import MARGINALS, RefineConfig
+from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
+
+
+def add_parser(subparsers):
+    """Add the command to the parser of `cryosgd`."""
+    parser = subparsers.add_parser(
+        "refine", help="refine a map from one or several references (branch and bound)",
+        description="Gold-standard refinement of one or several references: two independent half-sets, poses found by "
+                    "a bounded search over all orientations and shifts. Reads no poses. Writes volume.mrc, half1.mrc, "
+                    "half2.mrc (of several classes class001.mrc and so on), mask.mrc, particles.star, fsc.star, "
+                    "history.json, summary.json and pictures into DIR.")
+    parser.set_defaults(run=run)
+    parser.add_argument("particles", metavar="PARTICLES.star", help="RELION STAR file (3.0 or 3.1) with CTF values")
+    parser.add_argument("--reference", nargs="+", required=True, metavar="MAP.mrc",
+                        help="the map to begin with; several make as many classes")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder")
+    parser.add_argument("--mask", metavar="MASK", default="dynamic",
+                        help="'dynamic' after each map, 'sphere' of the diameter, or an MRC file (default %(default)s)")
+    add_run_options(parser)
+    _add_config_options(parser)
+
+
+def run(arguments) -> int:
+    """Build the configuration and run it; raises InputError before computing wherever it can."""
+    # imported here so that `cryosgd --help` doesn't wait for numba
+    from ..io.star import read_particles
+    from ..job.refine import RefineJob
+    check_run_options(arguments)
+    table = read_particles(arguments.particles)
+    if not table.has_ctf:
+        raise InputError(f"{arguments.particles} has no CTF (rlnDefocusU and others); estimate it first")
+    mask = None if arguments.mask in ("dynamic", "sphere") else os.path.abspath(arguments.mask)
+    config = make_config(arguments, table)
+    with RefineJob(arguments.output, table, config, references=[os.path.abspath(path) for path in arguments.reference],
+                   mask=mask, source_file=os.path.abspath(arguments.particles), device=arguments.device,
+                   threads=arguments.threads, memory_gb=arguments.memory, scratch_dir=arguments.scratch,
+                   resume=arguments.resume) as job:
+        job.run()
+    return 0
+
+
+def make_config(arguments, table) -> RefineConfig:
+    """The frozen settings of a command line and a particle table."""
+    values = {name: getattr(arguments, name) for name in RefineConfig.__dataclass_fields__
+              if getattr(arguments, name, None) is not None}
+    values.update(pixel_size=table.pixel_size, box_size=table.box_size, classes=len(arguments.reference),
+                  mask=arguments.mask if arguments.mask in ("dynamic", "sphere") else "map",
+                  diameter_a=diameter_or_default(arguments, table))
+    return RefineConfig(**values)
+
+
+def _add_config_options(parser):
+    options = ConfigOptions(parser, RefineConfig)
+    options.begin("refinement")
+    add = options.add
+    add("--symmetry", "symmetry", "point group in RELION's orientation: C1, C4, D2, T, O, I1 …", metavar="GROUP")
+    add("--diameter", "diameter_a", "particle diameter, Å; images are masked to it with a soft edge",
+        "80 %% of the box", type=float, metavar="A")
+    add("--initial-resolution", "initial_resolution_a", "the references are low-passed to this, Å", metavar="A")
+    add("--shared-resolution", "shared_resolution_a", "coarser than this, Å, both halves have the same reference",
+        metavar="A")
+    add("--shift-range", "shift_range_a", "largest shift searched, Å", "6 %% of the diameter, at least 10", type=float,
+        metavar="A")
+    add("--search", "search", "bounded, or exhaustive on the same grid", choices=("bounded", "exhaustive"))
+    add("--deviations", "deviations", "standard deviations of noise that the bound allows for", metavar="K")
+    add("--marginal", "marginal", "sum over the poses that count, or take the best", choices=MARGINALS)
+    options.switch("--scale-correction", "scale_correction", "estimate how strong each particle's signal is")
+    add("--iterations", "iterations", "at most so many before the last one", metavar="N")
+    add("--max-particles", "max_particles", "use at most this many, drawn by the seed", "all", type=int, metavar="N")
+    add("--seed", "seed", "seed of the half-sets and all samples", metavar="N")

@@ -1,0 +1,43 @@
+"""A solvent mask made of the map itself: threshold, the large pieces, growth, soft edge."""
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ..core.errors import InputError
+from ..core.fourier import fft3_centred, ifft3_centred
+from ..core.masks import soft_mask_from_volume, soft_sphere
+from ..core.shells import shell_index_3d
+
+# the map is low-passed to this, Å: a mask follows the envelope, not the detail
+ENVELOPE_A = 15.0
+# density that belongs to the particle, as a share of its bright parts: the mean of the brightest thousandth
+THRESHOLD, BRIGHT = 0.2, 1e-3
+# pieces of less than this share of the largest one are dust
+DUST = 0.05
+# growth and soft edge, Å
+EXTEND_A, EDGE_A = 6.0, 9.0
+
+
+def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: float = ENVELOPE_A,
+                 threshold: float = THRESHOLD, extend_a: float = EXTEND_A, edge_a: float = EDGE_A) -> np.ndarray:
+    """A soft mask (d, d, d) float32 in [0, 1] around the density in the particle's sphere, without dust.
+
+    threshold : share of the brightness of the map's bright parts. Raises InputError where nothing lies above it.
+    """
+    box = volume.shape[0]
+    sphere = soft_sphere(box, min(diameter_a / 2 / pixel_size, box / 2 - 2), 2)
+    shells = box * pixel_size / max(envelope_a, 2 * pixel_size)
+    fall = np.clip((shell_index_3d(box) / shells - 1) / 0.3 + 0.5, 0, 1)
+    blurred = ifft3_centred(fft3_centred(volume) * (0.5 + 0.5 * np.cos(np.pi * fall)).astype(np.float32), box) * sphere
+    inside = np.sort(blurred[sphere > 0.5])
+    bright = float(inside[-max(1, int(BRIGHT * len(inside))):].mean())
+    if not bright > 0:
+        raise InputError("the map has no density above its background inside the particle's sphere, so no mask can be "
+                         "made of it; give a mask, or mask with the sphere")
+    pieces, count = ndimage.label(blurred > threshold * bright)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    large = (sizes > DUST * sizes.max())[pieces]
+    mask = soft_mask_from_volume(large, 0.5, extend_a / pixel_size, max(2.0, edge_a / pixel_size))
+    return (mask * sphere).astype(np.float32)

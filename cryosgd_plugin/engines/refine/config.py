@@ -1,0 +1,92 @@
+"""The settings of a refinement: one frozen object, built alike by the form, the command line and the tests."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from ...core.settings import Settings, need
+from ...core.symmetry import point_group
+
+SEARCHES = ("bounded", "exhaustive")
+MARGINALS = ("soft", "best")
+MASKS = ("sphere", "dynamic", "map")
+
+
+@dataclass(frozen=True)
+class RefineConfig(Settings):
+    """Settings of the branch-and-bound refinement (paper 0 §0.3).
+
+    pixel_size : Å/px of the particles; box_size : px. Both come from the data and have no default.
+    diameter_a : particle diameter in Å; images are masked to it, softly.
+    symmetry : point group in RELION's names, imposed throughout.
+    classes : number of references.
+    initial_resolution_a : Å, to which references are low-passed before anything is compared with them.
+    shared_resolution_a : Å; coarser than that the references of both halves are made the same, and no FSC counts.
+    search : "bounded", or "exhaustive" (the same grid, every pose).
+    marginal : "soft" sums over the poses that count, "best" takes one.
+    deviations : standard deviations of the noise that the bound allows for.
+    shift_range_a : Å, largest shift searched from the box centre; None takes 6 % of the diameter, at least 10 Å.
+    mask : what references are masked with: "sphere" of the diameter, "dynamic" after each map, or "map" (given to the
+        engine).
+    scale_correction : estimate how strong the signal of each particle is.
+    iterations : at most so many before the last one. seed : of the halves and of all samples.
+    max_particles : use this many, drawn by the seed; None uses all.
+    """
+
+    pixel_size: float
+    box_size: int
+    diameter_a: float
+    symmetry: str = "C1"
+    classes: int = 1
+    initial_resolution_a: float = 30.0
+    shared_resolution_a: float = 40.0
+    search: str = "bounded"
+    marginal: str = "soft"
+    deviations: float = 4.0
+    shift_range_a: Optional[float] = None
+    mask: str = "dynamic"
+    scale_correction: bool = True
+    iterations: int = 20
+    seed: int = 0
+    max_particles: Optional[int] = None
+
+    def __post_init__(self):
+        point_group(self.symmetry)
+        need(self.pixel_size > 0, f"pixel size {self.pixel_size} Å/px is not positive; correct the particles' optics")
+        need(self.box_size >= 16, f"box {self.box_size} px is too small; extract particles in boxes of at least 16 px")
+        extent, nyquist = self.box_size * self.pixel_size, 2 * self.pixel_size
+        need(0 < self.diameter_a <= extent,
+              f"particle diameter {self.diameter_a:g} Å must lie between 0 and the box of {extent:g} Å; "
+              "measure it on a particle image")
+        need(nyquist <= self.initial_resolution_a <= extent / 3,
+              f"initial resolution {self.initial_resolution_a:g} Å must lie between Nyquist ({nyquist:.3g} Å) and a "
+              f"third of the box ({extent / 3:.3g} Å)")
+        need(self.shared_resolution_a >= self.initial_resolution_a,
+              f"the halves would share what is coarser than {self.shared_resolution_a:g} Å, beyond the initial "
+              f"resolution of {self.initial_resolution_a:g} Å; give {self.initial_resolution_a:g} Å or more")
+        need(1 <= self.classes <= 50, f"{self.classes} references were given; give 1 to 50")
+        need(self.deviations > 0, f"the bound's {self.deviations} standard deviations must be positive; paper 0 has 4")
+        need(self.iterations >= 1, f"{self.iterations} iterations are too few; give at least 1")
+        need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
+        for what, value, known in (("search", self.search, SEARCHES), ("marginal", self.marginal, MARGINALS),
+                                   ("mask", self.mask, MASKS)):
+            need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
+        need(self.max_particles is None or self.max_particles > 1,
+             f"max particles {self.max_particles} must be at least 2, or left out to use all")
+        need(self.shift_range_a is None or self.shift_range_a >= 0, f"shift range {self.shift_range_a} Å is negative")
+
+    @property
+    def shift_range(self) -> float:
+        """Largest shift searched, Å."""
+        return max(10.0, 0.06 * self.diameter_a) if self.shift_range_a is None else self.shift_range_a
+
+    @property
+    def search_shift_step(self) -> float:
+        """Step of the coarse levels' shifts over their resolution: what cells of shifts give away is most of a cell's
+        slack, and shifts are cheap."""
+        return 0.25
+
+    @property
+    def extent_a(self) -> float:
+        """Side of the box, Å."""
+        return self.box_size * self.pixel_size

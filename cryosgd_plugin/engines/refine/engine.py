@@ -1,0 +1,244 @@
+"""Branch-and-bound refinement: two half-sets, each against its own maps, at a resolution that their FSC raises.
+
+One iteration searches every particle over all orientations and shifts (search.py), climbs to its peaks (modes.py), adds
+it to the sums of its half (posing.py), and makes the next maps of them (maps.py). The two halves meet in two places
+only: below `shared_resolution_a` their references are the same, and their FSC says how far both are to be trusted. (A
+dynamic mask is made of their mean.)
+"""
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Iterator
+
+import numpy as np
+
+from ...core.fourier import fft3_centred, ifft3_centred
+from ...core.masks import soft_sphere
+from ...core.settings import need
+from ...core.shells import crossing_resolution, shell_index_3d
+from ...core.symmetry import point_group
+from ...ops.slicing import hermitian
+from ...ops.symmetrise import symmetrise, symmetry_envelope
+from ..abinitio.beginning import starting_scale
+from ..abinitio.finish import draw_halves
+from ..abinitio.grids import fourier_radius
+from ..abinitio.levels import LevelBuilder
+from ..mask import dynamic_mask
+from .images import ImagePreparer
+from .maps import inverse_tau2, of_both, share_low, shell_means, solve
+from .particles import ParticleResults
+from .posing import HalfSums, Poser
+from .resolution import THRESHOLD, HalfMapCurves, half_map_curves
+from .schedule import Convergence, next_radius, radius_of_maps
+from .search import BoundedSearch
+from .updates import border_noise, update_noise, update_scale
+
+# images of one block: their search shares slices
+BLOCK = 250
+# images that the references' scale is estimated by, and how often
+SCALE_IMAGES, SCALE_ROUNDS = 200, 3
+# of shrinkage, the bound takes at least this: shells that are known worse hold next to nothing
+LEAST_SHRINKAGE = 0.3
+
+
+class Refinement:
+    """One run: `steps()` yields a record after each iteration.
+
+    table : ParticleTable; source : `images(rows, box)`; references : (K, box, box, box), at the particles' box, in any
+    units. threads : images worked on at a time. mask : (box, box, box) in [0, 1] where config.mask is "map".
+    half_set : (n,) 1 or 2; rows : of each half. results : ParticleResults. After an iteration: halves (2, K, …)
+    unregularised maps, whole (K, …) the regularised ones of both, curves [HalfMapCurves] of each class, mask.
+    """
+
+    def __init__(self, config, table, source, references, *, threads: int = 1, xp=np, mask=None):
+        self.config, self.table, self.source, self.threads = config, table, source, threads
+        self._ctf_scale = table.ctf_scale
+        rng = np.random.default_rng(config.seed)
+        self.half_set = draw_halves(len(table), table.half_set, rng)
+        rows = np.arange(len(table))
+        if config.max_particles is not None and config.max_particles < len(table):
+            rows = np.sort(rng.choice(rows, config.max_particles, replace=False))
+        self.rows = [rows[self.half_set[rows] == half] for half in (1, 2)]
+        need(all(len(rows) for rows in self.rows), "one of the two half-sets has no particles; give particles of both")
+        self.operators = point_group(config.symmetry)
+        self._envelope = symmetry_envelope(config.box_size, self.operators)
+        self._levels = LevelBuilder(config, xp, (None,))
+        self.iteration = 0
+        self.results = ParticleResults(len(table), config.classes)
+        self.noise = border_noise(config, table, source, self.rows)
+        self.radius = fourier_radius(config.initial_resolution_a, config.box_size, config.pixel_size)
+        self.curve = np.ones(config.box_size // 2 + 1)
+        self.convergence = Convergence(config.iterations)
+        self.sphere = soft_sphere(config.box_size, config.diameter_a / 2 / config.pixel_size,
+                                  0.05 * config.diameter_a / config.pixel_size)
+        self.mask = self.sphere if mask is None else mask
+        self._given = np.stack([low_passed(reference, self.radius) for reference in references])
+        self.references = self.halves = self.whole = self.curves = None
+
+    _saved = ("iteration", "radius", "references", "noise", "curve", "mask", "halves", "whole")
+
+    def steps(self) -> Iterator[dict]:
+        """Iterate until nothing improves any more, then once with maps to Nyquist."""
+        while not self.convergence.done:
+            yield self._step()
+
+    def state(self) -> dict:
+        """Everything that the next iteration depends on, and the maps, as arrays; there is none before the first."""
+        state = {name: getattr(self, name) for name in self._saved}
+        parts = dict(results=self.results.state(), convergence=self.convergence.state(),
+                     **{f"curves{k}": vars(curves) for k, curves in enumerate(self.curves)})
+        return dict(state, **{f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()})
+
+    def restore(self, state: dict) -> None:
+        """Go on from what `state` gave."""
+        def part(prefix):
+            return {name[len(prefix) + 1:]: value for name, value in state.items() if name.startswith(prefix + "/")}
+
+        for name in self._saved:
+            value = np.asarray(state[name])
+            setattr(self, name, value if value.ndim else int(value))
+        self.results.restore(part("results"))
+        self.convergence.restore(part("convergence"))
+        self.curves = [HalfMapCurves(**part(f"curves{k}")) for k in range(self.config.classes)]
+        self._apply_scale()
+
+    def _step(self) -> dict:
+        started = time.perf_counter()
+        config, last = self.config, self.convergence.last
+        if self.references is None:
+            self.references = self._scaled(self._given)
+        radius = radius_of_maps(self.radius, config.box_size, last)
+        preparer = self._preparer(radius)
+        sums, posed = [], []
+        for half in (0, 1):
+            one, blocks = self._pose_half(half, preparer)
+            sums.append(one)
+            posed += blocks
+        posing = time.perf_counter() - started
+        update_noise(self.noise, sums, preparer)
+        self._make_maps(sums, radius)
+        if config.scale_correction:
+            update_scale(self.results.scale, posed, np.concatenate(self.rows))
+            self._apply_scale()
+        self.iteration += 1
+        record = self._record(posed, radius)
+        self.convergence.note(record)
+        if not last:
+            self.radius = next_radius(self.curve, radius, config.box_size)
+        return dict(record, seconds_posing=posing, seconds=time.perf_counter() - started)
+
+    def _pose_half(self, half, preparer):
+        """(HalfSums, [(rows, PosedImages)]) of one half-set."""
+        config = self.config
+        poser = self._poser(self.references[half], preparer)
+        sums = HalfSums(config.classes, len(self.table.optics), preparer.radius, self.radius)
+        posed = []
+        for rows in self._blocks(self.rows[half]):
+            result = poser.add(self.source.images(rows, config.box_size), self.table, rows, self._noise_of(half, rows),
+                               sums)
+            self.results.keep(rows, result, self.operators, self.iteration > 0)
+            posed.append((rows, result))
+        for total in (sums.numerator, sums.weight):
+            for k in range(config.classes):
+                total[k] = symmetrise(hermitian(total[k]), self.operators, preparer.radius)
+        return sums, posed
+
+    def _blocks(self, rows):
+        """The given rows in blocks of one optics group each."""
+        for group in np.unique(self.table.optics_id[rows]):
+            members = rows[self.table.optics_id[rows] == group]
+            for first in range(0, len(members), BLOCK):
+                yield members[first:first + BLOCK]
+
+    def _noise_of(self, half, rows):
+        return self.noise[half, self.table.optics_id[rows[0]]]
+
+    def _level_stack(self, references):
+        self._levels.prepare(self.radius, self.config.symmetry)
+        return self._levels.teams([reference.astype(np.float32) for reference in references])[0]
+
+    def _poser(self, references, preparer):
+        config = self.config
+        search = BoundedSearch(self._level_stack(references),
+                               shrinkage=np.clip(self.curve[:self.radius + 1], LEAST_SHRINKAGE, 1),
+                               rng=np.random.default_rng(config.seed), threads=self.threads,
+                               exhaustive=config.search == "exhaustive", deviations=config.deviations)
+        return Poser(search, preparer, soft=config.marginal == "soft")
+
+    def _preparer(self, radius):
+        config = self.config
+        return ImagePreparer(radius, self.radius, box_size=config.box_size, pixel_size=config.pixel_size,
+                             mask_radius_a=config.diameter_a / 2)
+
+    def _make_maps(self, sums, radius):
+        config = self.config
+        self.halves = np.stack([[self._solve(n, w, radius) for n, w in zip(one.numerator, one.weight)]
+                                for one in sums])
+        rng = np.random.default_rng([config.seed, self.iteration])
+        self.curves = [half_map_curves(first, second, self.mask, rng) for first, second in zip(*self.halves)]
+        curves = np.stack([one.trusted for one in self.curves])
+        curves[:, radius + 1:] = 0
+        regularised = np.stack([[self._solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight,
+                                                                                         curves)] for one in sums])
+        if config.mask == "dynamic":
+            self.mask = dynamic_mask(regularised.mean(axis=(0, 1)), config.pixel_size, config.diameter_a)
+        shared = config.extent_a / config.shared_resolution_a
+        self.references = np.stack([share_low(first * self.mask, second * self.mask, shared)
+                                    for first, second in zip(*regularised)], axis=1)
+        both = sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight
+        self.whole = np.stack([self._solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*both, curves)])
+        self.curve = curves.max(axis=0)
+
+    def _solve(self, numerator, weight, radius, curve=None):
+        """A map of symmetrised sums, regularised by its FSC curve where one is given."""
+        ridge = None if curve is None else inverse_tau2(curve[:radius + 1], shell_means(weight, radius))
+        return solve(numerator, weight, radius, self.config.box_size, ridge) / self._envelope
+
+    def _scaled(self, references):
+        """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""
+        scaled, preparer = [], self._preparer(self.radius)
+        for half, rows in enumerate(self.rows):
+            sample = next(self._blocks(rows))[:SCALE_IMAGES]
+            noise, images = self._noise_of(half, sample), self.source.images(sample, self.config.box_size)
+            maps = references * self.sphere
+            level = self._level_stack(maps)[-1]
+            maps = maps * starting_scale(level, level.matcher.prepare(images, self.table, sample, noise), noise)
+            for _ in range(SCALE_ROUNDS):
+                sums = HalfSums(len(maps), len(self.table.optics), self.radius, self.radius)
+                self._poser(maps, preparer).add(images, self.table, sample, noise, sums)
+                maps = maps * np.float32(sums.linear.sum() / sums.square.sum())
+            scaled.append(maps)
+        return np.stack(scaled).astype(np.float32)
+
+    def _apply_scale(self):
+        self.table = replace(self.table, ctf_scale=self._ctf_scale * self.results.scale)
+
+    def _record(self, posed, radius):
+        config, results = self.config, self.results
+        rows = np.concatenate([part for part, _ in posed])
+
+        def mean(name):
+            return float(np.mean(np.concatenate([getattr(result, name) for _, result in posed])))
+
+        pruned = np.concatenate([result.pruned for _, result in posed]).mean(axis=0)
+        return dict(
+            iteration=self.iteration, last=self.convergence.last, radius=self.radius,
+            resolution_in_use_a=config.extent_a / self.radius,
+            resolution_a=crossing_resolution(self.curve[:radius + 1], THRESHOLD, config.box_size, config.pixel_size),
+            fsc=[float(value) for value in self.curve], pruned=[float(value) for value in pruned],
+            capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
+            entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
+            change_deg=_median(results.change_deg[rows]), change_a=_median(results.change_a[rows]),
+            class_shares=[float(share) for share in results.class_mass[rows].mean(axis=0)])
+
+
+def low_passed(volume, radius: int):
+    """A map without what lies beyond a Fourier radius, with an edge of two shells."""
+    box = volume.shape[0]
+    edge = np.clip((radius + 1 - shell_index_3d(box).astype(np.float32)) / 2, 0, 1)
+    return ifft3_centred(fft3_centred(volume) * (0.5 - 0.5 * np.cos(np.pi * edge)).astype(np.float32), box)
+
+
+def _median(values):
+    return None if np.isnan(values).all() else float(np.nanmedian(values))

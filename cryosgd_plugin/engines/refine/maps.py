@@ -1,0 +1,64 @@
+"""From the sums of both halves to maps: unregularised halves and their FSC, the Wiener solution, the shared low end."""
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.fourier import fft3_centred, ifft3_centred
+from ...core.shells import shell_index_3d
+from ...ops.slicing import from_half_volume, half_volume_radius
+
+# share of a shell's mean weight that no voxel's is taken to lie below in an unregularised map
+FLOOR = 1e-3
+# what an FSC is taken to be at least and at most where a signal-to-noise ratio is made of it
+LEAST_FSC, MOST_FSC = 1e-3, 0.999
+
+
+def shell_means(weight, radius: int) -> np.ndarray:
+    """(radius + 1,) mean weight of each shell of a Hermitian half volume."""
+    shell = _shells(radius).ravel()
+    total = np.bincount(shell, weights=weight.ravel(), minlength=radius + 2)
+    return (total / np.maximum(np.bincount(shell, minlength=radius + 2), 1))[:radius + 1]
+
+
+def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None) -> np.ndarray:
+    """(box,)*3 float32: numerator / (weight + 1/τ²) up to a radius, gridding-corrected.
+
+    numerator, weight : Hermitian half volumes; inverse_tau2 : (radius + 1,) 1/τ² of each shell, in the weight's units;
+    None for the unregularised map, whose weights are only kept from vanishing.
+    """
+    shell = _shells(radius)
+    nearest = np.minimum(shell, radius)
+    if inverse_tau2 is None:
+        below = np.maximum(weight, (FLOOR * shell_means(weight, radius)).astype(np.float32)[nearest])
+    else:
+        below = weight + np.asarray(inverse_tau2, np.float32)[nearest]
+    solved = np.where(shell <= radius, numerator / np.maximum(below, 1e-30), 0)
+    return from_half_volume(solved.astype(np.complex64), box_size)
+
+
+def inverse_tau2(curve, mean_weight) -> np.ndarray:
+    """1/τ² of each shell from the FSC of two unregularised maps and the mean weight of one of them.
+
+    The signal-to-noise ratio of a map is FSC / (1 − FSC), and it is τ² times its mean weight.
+    """
+    curve = np.clip(np.asarray(curve, float), LEAST_FSC, MOST_FSC)
+    return mean_weight * (1 - curve) / curve
+
+
+def of_both(curve) -> np.ndarray:
+    """The FSC that two maps of twice the data would have."""
+    curve = np.maximum(curve, 0)
+    return 2 * curve / (1 + curve)
+
+
+def share_low(first, second, shells: float):
+    """Two maps with the coefficients below a Fourier radius (px) replaced by their mean."""
+    box = first.shape[0]
+    a, b = fft3_centred(first), fft3_centred(second)
+    low = shell_index_3d(box) < shells
+    mean = 0.5 * (a + b)
+    return [ifft3_centred(np.where(low, mean, one), box) for one in (a, b)]
+
+
+def _shells(radius):
+    return np.minimum(np.rint(half_volume_radius(radius)), radius + 1).astype(int)

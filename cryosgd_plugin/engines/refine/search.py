@@ -1,0 +1,245 @@
+"""The best poses of each image on a fine grid over all orientations and shifts, found without scoring most of them.
+
+The search goes through the levels of engines/abinitio/grids.py, from low to high resolution. Paper 0 §0.3: every pose
+of the coarsest grid is scored at its low resolution; a quick descent from the best few, and from the pose known before,
+scores a good pose at the full resolution, the incumbent; a cell whose bound (bounds.py) lies below it can't hold the
+best pose and is given up, the others are cut into the cells of the next level and scored there, and so on. The in-plane
+angle is never cut: scores at all angles cost one Fourier transform, so what survives are pairs of direction and shift.
+"""
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...core.backend import to_host
+from ...ops.polar import harmonics
+from ..abinitio.selection import Selection
+from .bounds import LevelBound
+
+# standard deviations of the noise that the bound allows for: one true pose in 30,000 lies beyond
+DEVIATIONS = 4.0
+# poses whose bound lies this much below the incumbent (nats) are followed too: they count in a soft posterior
+SOFT_MARGIN = 7.0
+# pairs of direction and shift that the descent to the incumbent keeps at each level
+BEAM = 6
+# pairs that survive a level, at most: an image that says too little for a bound keeps its best ones
+MAX_PAIRS = 1500
+# complex numbers of slices that are held at a time
+BANK_NUMBERS = 2e7
+# poses this much below the best found (nats) are forgotten, and so are all beyond the best so many
+FORGOTTEN, MAX_POSES = 12.0, 2000
+# poses drawn from all of a posterior, which stand for it where it is broad
+DRAWN = 100
+
+
+@dataclass
+class FoundPoses:
+    """The significant poses of one image on the finest grid, best first.
+
+    rows : (p,) numbers of direction and structure (row k · n_directions + j is direction j of structure k);
+    shifts : (p,) numbers of the grid's shifts; angles : (p,) in-plane steps; scores : (p,) nats
+    log_evidence : log Σ exp score over all poses that were not forgotten; those above may be the best of them only
+    drawn : (DRAWN, 3) rows, shifts and angles of poses drawn from all of these by their posterior
+    scored : poses scored on all levels; pruned : for each level but the last the share of the whole grid's pairs of
+    direction and shift, in cells of that level, that were given up by then; capped : whether MAX_PAIRS decided, and not
+    the bound; incumbent : score of the pose that the bound was held against
+    """
+
+    rows: np.ndarray
+    shifts: np.ndarray
+    angles: np.ndarray
+    scores: np.ndarray
+    log_evidence: float
+    drawn: np.ndarray
+    scored: int = 0
+    pruned: list = field(default_factory=list)
+    capped: bool = False
+    incumbent: float = -np.inf
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(p,) posterior mass of each; less than one in all where the posterior is broad."""
+        return np.exp(self.scores - self.log_evidence)
+
+
+class BoundedSearch:
+    """Searches images against the maps of `levels`, [Level] coarse to fine, the last at the resolution in use.
+
+    shrinkage : (shells,) s of each shell (bounds.py); rng : for the sample of cells; threads : images at a time
+    exhaustive : score every pose of the finest grid instead
+    """
+
+    def __init__(self, levels, *, shrinkage, rng, threads: int = 1, exhaustive: bool = False,
+                 deviations: float = DEVIATIONS, soft_margin: float = SOFT_MARGIN):
+        self.levels = levels[-1:] if exhaustive else levels
+        self.threads, self.deviations, self.soft_margin = threads, deviations, soft_margin
+        finest = levels[-1]
+        polar = finest.grid.polar
+        self.bounds = [LevelBound(coarse.grid, fine.grid, finest.halves, polar.radius, polar.n_angles, shrinkage,
+                                  finest.matcher.extent, rng) for coarse, fine in zip(self.levels, self.levels[1:])]
+        self._cells = [_Cells(coarse, fine) for coarse, fine in zip(self.levels, self.levels[1:])]
+
+    def run(self, images, table, rows, noise, previous=None) -> list:
+        """[FoundPoses] of the images (n, b, b) of some table rows.
+
+        noise : σ² by Fourier radius; previous : None, or of each image (row, shift) on the finest grid of a pose that
+        is known to be good, None where there is none
+        """
+        matched = [level.matcher.prepare(images, table, rows, noise) for level in self.levels]
+        n = len(images)
+        limits = [bound.of(matched[-1].ctf_power) for bound in self.bounds]
+        found = [_Found() for _ in range(n)]
+        pairs = [None] * n
+        for depth in range(len(self.levels) - 1):
+            tops = self._tops(depth, matched[depth], pairs)
+            if depth == 0:
+                incumbents = self._descend(matched, tops, limits, previous)
+            for i in range(n):
+                found[i].scored += len(tops[i][1]) * self.levels[depth].grid.polar.n_angles
+                pairs[i] = self._survivors(depth, tops[i], limits[depth].most(i, self.deviations), incumbents[i],
+                                           found[i])
+        self._score(len(self.levels) - 1, matched[-1], pairs, lambda i, *scored: found[i].add(*scored))
+        for i in range(n):
+            if self.bounds:
+                found[i].incumbent = incumbents[i]
+        return [one.result(len(self.levels[-1].grid.shifts_a)) for one in found]
+
+    def _survivors(self, depth, scored, most, incumbent, found):
+        """Pairs of the next level that lie in the cells which the bound leaves of the scored ones."""
+        pairs, top = scored
+        level = self.levels[depth]
+        bound = top + most[pairs // len(level.grid.shifts_a)]
+        kept = np.flatnonzero(bound >= incumbent - self.soft_margin)
+        if len(kept) > MAX_PAIRS:
+            kept = kept[np.argpartition(-bound[kept], MAX_PAIRS)[:MAX_PAIRS]]
+            found.capped = True
+        elif not len(kept):
+            # the incumbent's own cell, where the noise is beyond what the bound allows for
+            kept = np.array([np.argmax(bound)])
+        found.pruned.append(1 - len(kept) / (level.n_rows * len(level.grid.shifts_a)))
+        return self._cells[depth].children(pairs[kept])
+
+    def _descend(self, matched, tops, limits, previous):
+        """(n,) score of the best pose on the finest grid that a narrow search comes upon."""
+        n = len(tops)
+        best = np.full(n, -np.inf)
+        # what the bound promises beyond the level tells directions apart that look alike below it
+        pairs = [self._beam(0, tops[i][0], tops[i][1] + 0.5 * limits[0].tail_power[i][
+            tops[i][0] // len(self.levels[0].grid.shifts_a)]) for i in range(n)]
+        for depth in range(1, len(self.levels)):
+            last = depth == len(self.levels) - 1
+            if last and previous is not None:
+                known = [[] if pair is None else [pair[0] * len(self.levels[-1].grid.shifts_a) + pair[1]]
+                         for pair in previous]
+                pairs = [np.union1d(mine, more).astype(int) for mine, more in zip(pairs, known)]
+            tops = self._tops(depth, matched[depth], pairs)
+            if last:
+                best = np.array([top.max() for _, top in tops])
+            else:
+                pairs = [self._beam(depth, *top) for top in tops]
+        return best
+
+    def _beam(self, depth, pairs, top):
+        kept = np.argpartition(-top, min(BEAM, len(top) - 1))[:BEAM]
+        return self._cells[depth].children(pairs[kept])
+
+    def _tops(self, depth, matched, pairs):
+        """Of each image (pairs, the best score over the in-plane angles of each)."""
+        parts = [[] for _ in pairs]
+        self._score(depth, matched, pairs, lambda i, flat, scores: parts[i].append((flat, scores.max(axis=0))))
+        return [tuple(np.concatenate(column) for column in zip(*part)) for part in parts]
+
+    def _score(self, depth, matched, pairs, take):
+        """take(i, pairs, scores (n_angles, pairs)) for the pairs of each image, all where None, piece by piece."""
+        level = self.levels[depth]
+        n_shifts, polar = len(level.grid.shifts_a), level.grid.polar
+        chunk = int(max(1, BANK_NUMBERS // (polar.radius * polar.n_angles)))
+        if any(one is None for one in pairs):
+            needed = np.arange(level.n_rows)
+        else:
+            needed = np.unique(np.concatenate([one // n_shifts for one in pairs]))
+        for first in range(0, len(needed), chunk):
+            rows = needed[first:first + chunk]
+            bank = level.bank(None if len(rows) == level.n_rows else rows)
+
+            def one(i, rows=rows, bank=bank):
+                self._score_image(level, bank, matched, i, pairs[i], rows, take)
+
+            if self.threads > 1:
+                with ThreadPoolExecutor(self.threads) as pool:
+                    list(pool.map(one, range(len(pairs))))
+            else:
+                for i in range(len(pairs)):
+                    one(i)
+
+    @staticmethod
+    def _score_image(level, bank, matched, i, pairs, rows, take):
+        n_shifts = len(level.grid.shifts_a)
+        if pairs is None:
+            flat, selection, picked = (rows[:, None] * n_shifts + np.arange(n_shifts)).ravel(), Selection(rows), None
+        else:
+            flat = pairs[np.searchsorted(pairs, rows[0] * n_shifts):np.searchsorted(pairs, (rows[-1] + 1) * n_shifts)]
+            if not len(flat):
+                return
+            used_rows, row = np.unique(flat // n_shifts, return_inverse=True)
+            used_shifts, shift = np.unique(flat % n_shifts, return_inverse=True)
+            selection, picked = Selection(used_rows, used_shifts), row * len(used_shifts) + shift
+        image = level.image_harmonics(matched.filtered[i], selection.shifts)
+        ctf = level.xp.ascontiguousarray(harmonics(matched.ctf_power[i]).T)
+        scores = to_host(level.scores(bank, image, ctf, selection, pairs=picked))
+        take(i, flat, scores.reshape(len(scores), -1))
+
+
+class _Cells:
+    """Which pairs of a finer level lie in the cells of a coarser one's."""
+
+    def __init__(self, coarse, fine):
+        order = np.argsort(fine.grid.parents, kind="stable")
+        self.bounds = np.searchsorted(fine.grid.parents[order], np.arange(coarse.grid.n_directions + 1))
+        self.order = order
+        self.n_coarse, self.n_fine = coarse.grid.n_directions, fine.grid.n_directions
+        self.shifts_coarse, self.shifts_fine = len(coarse.grid.shifts_a), len(fine.grid.shifts_a)
+        gap = np.abs(fine.grid.shifts_a[:, None] - coarse.grid.shifts_a[None]).max(axis=2)
+        within = gap <= 0.5 * (coarse.grid.shift_step_a + fine.grid.shift_step_a) + 1e-6
+        # at the rim of the circle a shift may lie in no cell: it goes with the nearest
+        within[np.arange(len(gap)), gap.argmin(axis=1)] = True
+        self.near = [np.flatnonzero(column) for column in within.T]
+
+    def children(self, pairs) -> np.ndarray:
+        """Sorted numbers of the finer level's pairs, row · shifts + shift."""
+        rows, shifts = np.divmod(pairs, self.shifts_coarse)
+        structure, direction = np.divmod(rows, self.n_coarse)
+        found = []
+        for k, d, s in zip(structure, direction, shifts):
+            fine = k * self.n_fine + self.order[self.bounds[d]:self.bounds[d + 1]]
+            found.append((fine[:, None] * self.shifts_fine + self.near[s]).ravel())
+        return np.unique(np.concatenate(found))
+
+
+class _Found:
+    """Gathers the poses of one image that count."""
+
+    def __init__(self):
+        self.best, self.parts = -np.inf, []
+        self.scored, self.pruned, self.capped, self.incumbent = 0, [], False, -np.inf
+
+    def add(self, pairs, scores):
+        self.scored += scores.size
+        self.best = max(self.best, float(scores.max()))
+        angle, column = np.nonzero(scores >= self.best - FORGOTTEN)
+        self.parts.append((pairs[column], angle, scores[angle, column]))
+
+    def result(self, n_shifts) -> FoundPoses:
+        pairs, angles, scores = (np.concatenate(column) for column in zip(*self.parts))
+        scores = scores.astype(float)
+        order = np.argsort(-scores, kind="stable")[:int((scores >= self.best - FORGOTTEN).sum())]
+        mass = np.cumsum(np.exp(scores[order] - self.best))
+        # evenly through the cumulated mass: each pose as often as its share asks for, without random numbers
+        picked = order[np.searchsorted(mass, (np.arange(DRAWN) + 0.5) / DRAWN * mass[-1])]
+        drawn = np.stack([*np.divmod(pairs[picked], n_shifts), angles[picked]], axis=1)
+        order = order[:MAX_POSES]
+        rows, shifts = np.divmod(pairs[order], n_shifts)
+        return FoundPoses(rows, shifts, angles[order], scores[order], float(self.best + np.log(mass[-1])), drawn,
+                          self.scored, self.pruned, self.capped, self.incumbent)

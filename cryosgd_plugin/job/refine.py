@@ -1,0 +1,155 @@
+"""A refinement in its folder: checks, progress, a checkpoint after each iteration, and what it leaves behind."""
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from .. import __version__
+from ..core.backend import get_array_module
+from ..core.ctf import unsupported_optics
+from ..core.errors import InputError
+from ..core.masks import check_mask
+from ..engines.refine.config import RefineConfig
+from ..engines.refine.engine import Refinement
+from ..engines.reframe import reframed_map
+from ..io.result_folder import JOB, PARTICLES, PICTURES
+from ..io.runfolder import RunFolder
+from ..io.source import ParticleSource
+from ..io.stacks import check_stacks
+from ..io.star import write_particles
+from ..io.volumes import read_volume, write_volume
+from .engine_job import EngineJob, minutes
+from .identity import fingerprint, fingerprint_map, refuse_other_job
+from .refine_results import posed, save_pictures, write_maps
+from .refine_summary import summarise
+
+# of the memory budget: what reading images may take
+SOURCE_SHARE = 0.25
+
+
+class RefineJob(EngineJob):
+    """One run of the refinement engine in a run folder; a context manager, which holds the folder's lock.
+
+    folder : run folder. table : ParticleTable; its poses are only read for a local search. references : paths of the
+    maps to begin with, one a class. mask : path of a mask, where config.mask is "map". source_file : noted in job.json.
+    resume : go on from the folder's checkpoint where there is one, else start.
+    Raises InputError for whatever is wrong with the input, before computing.
+    """
+
+    memory_hint = "fewer --threads, or downsample the particles"
+
+    def __init__(self, folder, table, config: RefineConfig, *, references, source_file: str, mask=None,
+                 device: str = "cpu", threads: int = 1, memory_gb: float = 4.0, scratch_dir=None,
+                 resume: bool = False):
+        self.started = time.time()
+        self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
+        self.xp = get_array_module(device)
+        if self.xp is not np:
+            raise InputError(f"the refinement does not run on {device} yet; give --device cpu")
+        self.table = table = replace(table, rotations=None, shifts_a=None, class_id=None, extra=dict(table.extra))
+        self.warnings = check_stacks(table) + unsupported_optics(table) + repeated(table)
+        self.references = self._read_references(references)
+        self.mask = self._read_mask(mask)
+        self.seconds = {}
+        present = resume and os.path.exists(os.path.join(folder, JOB))
+        self.source = ParticleSource(table, box_size=config.box_size, diameter_a=config.diameter_a,
+                                     scratch_dir=scratch_dir, memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
+        job = dict(program="refine", version=__version__, particles=source_file, n_particles=len(table),
+                   table=fingerprint(table), parameters=config.to_dict(),
+                   references=[fingerprint_map(map_, config.pixel_size) for map_ in self.references],
+                   mask=None if mask is None else fingerprint_map(self.mask, config.pixel_size))
+        try:
+            self.folder = RunFolder(folder, resume=present)
+        except BaseException:
+            self.source.close()
+            raise
+        try:
+            if present:
+                refuse_other_job(self.folder, job, ("program", "version", "table", "parameters", "references", "mask"))
+            else:
+                self.folder.write_job(dict(job, device=device, threads=threads, memory_gb=memory_gb,
+                                           scratch=scratch_dir))
+        except BaseException:
+            self.close()
+            raise
+
+    def _run(self):
+        start = time.perf_counter()
+        self.contrast, self.source.invert = self.source.check_sample()
+        print(self.contrast + (" Their sign is changed." if self.source.invert else ""), flush=True)
+        engine = Refinement(self.config, self.table, self.source, self.references, threads=self.threads, xp=self.xp,
+                            mask=self.mask)
+        if self.folder.has_checkpoint:
+            engine.restore(self.folder.load_checkpoint())
+            print(f"Going on after iteration {engine.iteration}.", flush=True)
+        self.folder.truncate_history(engine.iteration)
+        self._count("preparing", start)
+        start, first = time.perf_counter(), engine.iteration
+        for record in engine.steps():
+            self._report(record)
+            self.folder.append_history(record)
+            self.folder.save_checkpoint(engine.state())
+            for k, volume in enumerate(engine.whole):
+                write_volume(self.folder.progress_path(record["iteration"], k, self.config.classes), volume,
+                             self.config.pixel_size)
+        self._count("iterations", start, (engine.iteration - first) * sum(len(rows) for rows in engine.rows))
+        return self._finish(engine)
+
+    def _report(self, record):
+        moved = "" if record["change_deg"] is None else f", poses moved by {record['change_deg']:.2g}°"
+        pruned = f", {100 * record['pruned'][-1]:.1f} % of the poses pruned" if record["pruned"] else ""
+        print(f"Iteration {record['iteration']}{' (the last)' if record['last'] else ''}: poses at "
+              f"{record['resolution_in_use_a']:.1f} Å, halves agree to {record['resolution_a']:.1f} Å{moved}{pruned}, "
+              f"{minutes(record['seconds'])}", flush=True)
+
+    def _finish(self, engine):
+        path = self.folder.path
+        write_maps(path, engine)
+        write_particles(path(PARTICLES), posed(self.table, engine))
+        save_pictures(path(PICTURES), engine)
+        summary = summarise(self, engine)
+        self.folder.write_summary(summary)
+        print(summary["outcome"], flush=True)
+        return summary
+
+    def _read_references(self, paths):
+        config = self.config
+        if len(paths) != config.classes:
+            raise InputError(f"{len(paths)} references were given for {config.classes} classes; give one for each")
+        maps = []
+        for path in paths:
+            volume, pixel_size = read_volume(path)
+            try:
+                maps.append(reframed_map(volume, pixel_size, box_size=config.box_size,
+                                         box_pixel_size=config.pixel_size, diameter_a=config.diameter_a,
+                                         resolution_a=config.initial_resolution_a))
+            except InputError as error:
+                raise InputError(f"reference {path}: {error}") from error
+        return maps
+
+    def _read_mask(self, path):
+        if (self.config.mask == "map") != (path is not None):
+            raise InputError("a mask file and the mask 'map' belong together; give both or neither")
+        if path is None:
+            return None
+        try:
+            return check_mask(read_volume(path, need_pixel_size=False)[0], self.config.box_size)
+        except InputError as error:
+            raise InputError(f"mask {path}: {error}") from error
+
+
+def repeated(table) -> list:
+    """A warning where the same image stands in the table more than once: it may be in both halves."""
+    places = np.stack([table.stack_id, table.stack_index], axis=1)
+    count = len(places) - len(np.unique(places, axis=0))
+    if not count:
+        return []
+    halves = ""
+    if table.half_set is not None:
+        first, second = (set(map(tuple, places[table.half_set == half])) for half in (1, 2))
+        both = len(first & second)
+        halves = f", {both} of them in both half-sets, which then agree without any signal" if both else ""
+    return [f"{count} particles are there more than once{halves}; remove duplicates before you trust the resolution."]

@@ -1,0 +1,55 @@
+"""The files that a finished refinement leaves: maps, halves, mask, curves, posed particles, pictures."""
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.shells import crossing_resolution
+from ..engines.refine.resolution import THRESHOLD
+from ..io.fsc_star import write_fsc
+from ..io.pictures import save_fsc_png, save_slices_png
+from ..io.result_folder import FSC, HALF1, HALF2, MASK, VOLUME, result_name
+from ..io.volumes import write_volume
+
+
+def write_maps(path, engine) -> None:
+    """Map, unregularised half-maps and their FSC of each class, and the mask; path : a file's name -> its Path."""
+    config = engine.config
+    for k, volume in enumerate(engine.whole):
+        first, second = engine.halves[:, k]
+        for name, array in ((VOLUME, volume), (HALF1, first), (HALF2, second)):
+            write_volume(path(result_name(name, k, config.classes)), array, config.pixel_size)
+        curves = engine.curves[k]
+        write_fsc(path(result_name(FSC, k, config.classes)),
+                  {name: getattr(curves, name) for name in ("unmasked", "masked", "randomised", "corrected")},
+                  box_size=config.box_size, pixel_size=config.pixel_size,
+                  general={"rlnFinalResolution": crossing_resolution(curves.corrected, THRESHOLD, config.box_size,
+                                                                     config.pixel_size)})
+    write_volume(path(MASK), engine.mask.astype(np.float32), config.pixel_size)
+
+
+def posed(table, engine):
+    """The ParticleTable of the run's particles with pose, half-set, class and what the run found out about each."""
+    table.rotations, table.shifts_a, table.half_set = engine.results.rotations, engine.results.shifts_a, engine.half_set
+    table.extra.update(rlnLogLikeliContribution=engine.results.log_gain, cryosgdEntropy=engine.results.entropy,
+                       cryosgdPoseWidth=engine.results.width_deg, cryosgdScale=engine.results.scale,
+                       cryosgdAngularChange=np.nan_to_num(engine.results.change_deg),
+                       cryosgdShiftChange=np.nan_to_num(engine.results.change_a))
+    if engine.config.classes > 1:
+        table.class_id = engine.results.structures + 1
+        table.extra.update({f"cryosgdClass{k + 1:03d}Posterior": engine.results.class_mass[:, k]
+                            for k in range(engine.config.classes)})
+    return table.take(np.sort(np.concatenate(engine.rows)))
+
+
+def save_pictures(pictures, engine) -> None:
+    """Slices of each class's map and its curves, into a folder."""
+    config = engine.config
+    for k, volume in enumerate(engine.whole):
+        title = "Refined map" if config.classes == 1 else f"Class {k + 1}"
+        file = result_name(VOLUME, k, config.classes).replace(".mrc", ".png")
+        save_slices_png(volume, config.pixel_size, pictures / file, title)
+        curves = engine.curves[k]
+        save_fsc_png(pictures / result_name(FSC, k, config.classes).replace(".star", ".png"),
+                     {"unmasked": curves.unmasked, "masked": curves.masked,
+                      "masked, phases randomised": curves.randomised, "corrected": curves.corrected},
+                     box_size=config.box_size, pixel_size=config.pixel_size)

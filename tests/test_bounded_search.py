@@ -1,0 +1,94 @@
+"""The bounded search against the exhaustive one on the same grid: the same answer for a fraction of the scores."""
+import numpy as np
+import pytest
+
+from cryosgd_plugin.engines.refine import search as search_module
+from cryosgd_plugin.engines.refine.search import BoundedSearch
+from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, WIDTH, density, particles
+from cryosgd_plugin.tests.test_bounds import two_levels
+from cryosgd_plugin.tests.test_expectation import noise
+
+N = 24
+# the coarser level's resolution in Å, and how much finer than usual its grid is
+COARSE = 24.0, 1.4
+
+
+def sample(noise_sd):
+    source, table = particles(N, noise_sd=noise_sd, seed=5)
+    levels = two_levels(density() / noise_sd * PIXEL / ((2 * np.pi) ** 0.5 * WIDTH), *COARSE)
+    return levels, source.images(np.arange(N), BOX), table
+
+
+def run(levels, images, table, previous=None, **options):
+    radius = levels[-1].grid.polar.radius
+    made = BoundedSearch(levels, shrinkage=options.pop("shrinkage", np.ones(radius + 1)),
+                         rng=np.random.default_rng(0), **options)
+    return made.run(images, table, np.arange(len(images)), noise(), previous)
+
+
+def best(found):
+    return [(one.rows[0], one.shifts[0], one.angles[0]) for one in found]
+
+
+@pytest.mark.parametrize("noise_sd, lost", [(0.1, 1e-3), (0.4, 0.05), (1.5, 0.6)])
+def test_the_same_optimum_as_an_exhaustive_search(noise_sd, lost):
+    """Weak images lose evidence (nats) to the limit of pairs, not their best pose."""
+    levels, images, table = sample(noise_sd)
+    found, exact = run(levels, images, table), run(levels, images, table, exhaustive=True)
+    assert best(found) == best(exact)
+    for one, other in zip(found, exact):
+        assert one.scores[0] == pytest.approx(other.scores[0], abs=1e-3)
+        assert one.log_evidence == pytest.approx(other.log_evidence, abs=lost)
+        assert one.weights.sum() <= 1 + 1e-6
+        assert np.all(np.diff(one.scores) <= 0)
+
+
+def test_strong_images_are_found_for_a_fraction_of_the_scores():
+    levels, images, table = sample(0.1)
+    found, exact = run(levels, images, table), run(levels, images, table, exhaustive=True)
+    assert np.mean([one.pruned for one in found]) > 0.95
+    # the two levels hold 1 and 2 million poses: more could not be saved
+    assert 2 * sum(one.scored for one in found) < sum(one.scored for one in exact)
+    assert not any(one.capped for one in found)
+    assert all(one.pruned == [] for one in exact)
+
+
+def test_images_that_say_little_are_hardly_pruned(monkeypatch):
+    monkeypatch.setattr(search_module, "MAX_PAIRS", 10 ** 6)
+    assert np.mean([one.pruned for one in run(*sample(1.5))]) < 0.2
+
+
+def test_a_limit_of_pairs_is_said(monkeypatch):
+    monkeypatch.setattr(search_module, "MAX_PAIRS", 5)
+    assert any(one.capped for one in run(*sample(1.5)))
+
+
+def test_a_known_pose_is_the_incumbent():
+    """The best pose of another search, given beforehand, bounds the descent from below."""
+    levels, images, table = sample(0.4)
+    exact = run(levels, images, table, exhaustive=True)
+    known = [(one.rows[0], one.shifts[0]) for one in exact]
+    found = run(levels, images, table, previous=known)
+    for one, other in zip(found, exact):
+        assert one.incumbent == pytest.approx(other.scores[0], abs=1e-3)
+    none = run(levels, images, table, previous=[None] * N)
+    assert best(none) == best(found)
+
+
+def test_threads_and_pieces_of_the_bank_do_not_change_the_result(monkeypatch):
+    levels, images, table = sample(0.4)
+    one = run(levels, images, table)
+    monkeypatch.setattr(search_module, "BANK_NUMBERS", 3e4)
+    other = run(levels, images, table, threads=2)
+    assert best(one) == best(other)
+    assert [x.log_evidence for x in one] == pytest.approx([x.log_evidence for x in other], abs=0.01)
+
+
+def test_several_structures_are_searched_as_one():
+    levels, images, table = sample(0.1)
+    other = two_levels(density(0.8 * BLOBS[:, ::-1]) / 0.1 * PIXEL / ((2 * np.pi) ** 0.5 * WIDTH), *COARSE)
+    for level in levels:
+        level.halves.insert(0, other[-1].halves[0])
+        level._whole = None
+    found = run(levels, images, table)
+    assert all(one.rows[0] // levels[-1].grid.n_directions == 1 for one in found)

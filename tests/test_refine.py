@@ -1,0 +1,201 @@
+"""The refinement engine on a small set: it converges, its halves stay apart, noise gives no resolution."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.core.fourier import fft3_centred
+from cryosgd_plugin.core.masks import soft_sphere
+from cryosgd_plugin.core.poses import angular_distance_deg
+from cryosgd_plugin.core.shells import fsc, shell_index_3d
+from cryosgd_plugin.engines.refine.config import RefineConfig
+from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
+from cryosgd_plugin.engines.refine.maps import inverse_tau2, of_both, share_low, shell_means, solve
+from cryosgd_plugin.engines.refine.resolution import half_map_curves, randomise_phases
+from cryosgd_plugin.engines.refine.schedule import Convergence, next_radius, radius_of_maps
+from cryosgd_plugin.ops.slicing import half_volume_radius, half_volume_shape, to_half_volume
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+
+CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0,
+                      shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
+
+
+def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3):
+    options = {} if blobs is None else dict(blobs=blobs)
+    source, table = particles(n, noise_sd=noise_sd, seed=seed, **options)
+    unknown = replace(table, rotations=None, shifts_a=None)
+    engine = Refinement(config, unknown, source, [density() if reference is None else reference])
+    return engine, list(engine.steps()), table
+
+
+@pytest.fixture(scope="module")
+def run():
+    return refined()
+
+
+def test_it_finds_poses_and_map_from_a_blurred_reference(run):
+    engine, records, table = run
+    assert np.median(angular_distance_deg(engine.results.rotations, table.rotations)) < 4
+    assert np.median(np.hypot(*(engine.results.shifts_a - table.shifts_a).T)) < 0.25 * PIXEL
+    curve = fsc(engine.whole[0] * engine.sphere, density(), mask=engine.sphere)
+    assert np.all(curve[1:8] > 0.9), np.round(curve, 2)
+    assert records[-1]["last"] and records[-1]["radius"] >= records[0]["radius"]
+    assert records[-1]["resolution_a"] < records[0]["resolution_in_use_a"]
+
+
+def test_records_say_what_was_pruned_and_scored(run):
+    _, records, _ = run
+    assert all(0 <= share <= 1 for record in records for share in record["pruned"])
+    assert records[-1]["change_deg"] is not None and records[0]["change_deg"] is None
+    assert all(record["scored"] > 0 for record in records)
+
+
+def test_halves_share_no_particle_and_each_run_the_same(run):
+    engine, _, _ = run
+    assert not set(engine.rows[0]) & set(engine.rows[1])
+    assert len(engine.rows[0]) + len(engine.rows[1]) == 300
+    again, _, _ = refined()
+    assert np.array_equal(again.halves, engine.halves)
+
+
+def test_given_halves_are_kept():
+    source, table = particles(40, noise_sd=0.3, seed=1)
+    given = np.repeat([1, 2], 20).astype(np.int8)
+    engine = Refinement(CONFIG, replace(table, half_set=given), source, [density()])
+    assert np.array_equal(engine.half_set, given)
+
+
+def test_noise_has_no_resolution_beyond_the_start():
+    """Particles without signal: |FSC| < 3 / √n in every shell of n coefficients beyond the initial low-pass."""
+    config = replace(CONFIG, initial_resolution_a=27.0)
+    source, table = particles(200, noise_sd=1.0, seed=3, blobs=np.zeros((0, 3)))
+    engine = Refinement(config, replace(table, rotations=None, shifts_a=None), source, [density()])
+    records = engine.steps()
+    resolution = [next(records)["resolution_a"]]
+    curve = engine.curves[0].unmasked
+    counts = np.bincount(shell_index_3d(BOX).ravel(), minlength=len(curve))[:len(curve)]
+    beyond = np.arange(len(counts)) > BOX * PIXEL / config.initial_resolution_a
+    # the noise aligned to the reference looks like it up to there, and this is a test of something
+    assert curve[4] > 0.5
+    assert np.all(np.abs(curve[beyond]) < 3 / np.sqrt(counts[beyond])), np.round(curve, 2)
+    resolution += [record["resolution_a"] for record in records]
+    assert min(resolution) > 0.9 * config.initial_resolution_a, resolution
+
+
+def test_an_empty_half_is_refused():
+    source, table = particles(10, noise_sd=0.3)
+    half = np.ones(10, np.int8)
+    half[0] = 2
+    with pytest.raises(InputError, match="no particles"):
+        Refinement(replace(CONFIG, max_particles=2, seed=1), replace(table, half_set=half), source, [density()])
+
+
+# ---- curves
+def test_the_masks_own_correlation_is_taken_off():
+    """Independent noise with a shared low end: a tight mask carries it outwards, the corrected curve does not."""
+    rng = np.random.default_rng(0)
+    low = 4 * low_passed(rng.normal(size=(48,) * 3).astype(np.float32), 6)
+    halves = low + rng.normal(size=(2, 48, 48, 48)).astype(np.float32)
+    curves = half_map_curves(*halves, soft_sphere(48, 10, 3), rng)
+    assert curves.first_randomised in (6, 7, 8)
+    assert np.abs(curves.unmasked[9:23]).max() < 0.15
+    assert curves.masked[7:9].mean() > curves.unmasked[7:9].mean() + 0.3
+    assert np.abs(curves.corrected[9:23]).mean() < 0.12
+    assert curves.corrected[:5] == pytest.approx(curves.masked[:5])
+    assert curves.resolution(48, 1.0) > 48 / 10
+
+
+def test_signal_survives_the_correction():
+    rng = np.random.default_rng(1)
+    signal = density(box=32, pixel=6.0)
+    halves = signal + 0.02 * rng.normal(size=(2, 32, 32, 32)).astype(np.float32)
+    curves = half_map_curves(*halves, soft_sphere(32, 10, 3), rng)
+    assert curves.corrected[1:6].min() > 0.9
+
+
+def test_random_phases_keep_the_amplitudes():
+    volume = density()
+    other = randomise_phases(volume, 4, np.random.default_rng(0))
+    assert np.abs(fft3_centred(other)) == pytest.approx(np.abs(fft3_centred(volume)), abs=2e-3 * volume.sum())
+    curve = fsc(volume, other)
+    assert curve[:4] == pytest.approx(np.ones(4), abs=1e-5) and np.abs(curve[6:]).max() < 0.5
+
+
+# ---- maps
+def test_exact_slices_give_the_map_back():
+    volume = density()
+    half = to_half_volume(volume, BOX // 2 - 1)
+    weight = np.where(half_volume_radius(BOX // 2 - 1) <= BOX // 2, 1.0, 0.0).astype(np.float32)
+    # sinc² of the insertion, which `solve` undoes, was never applied here
+    solved = solve(half * weight, weight, BOX // 2 - 1, BOX)
+    assert np.corrcoef(solved.ravel(), volume.ravel())[0, 1] > 0.99
+
+
+def test_wiener_weight_is_the_ratio_of_signal_and_noise():
+    shape = half_volume_shape(8)
+    weight = np.full(shape, 4.0, np.float32)
+    means = shell_means(weight, 8)
+    assert means == pytest.approx(np.full(9, 4.0))
+    curve = np.full(9, 0.8)
+    # SNR of a half is 4, so the filter is SNR / (SNR + 1) = 0.8 = FSC
+    assert weight.max() / (weight.max() + inverse_tau2(curve, means)) == pytest.approx(curve)
+    assert of_both(0.5) == pytest.approx(2 / 3)
+
+
+def test_shared_shells_are_equal_and_others_untouched():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 16, 16, 16)).astype(np.float32)
+    first, second = share_low(a, b, 4)
+    curve = fsc(first, second)
+    assert curve[:4] == pytest.approx(np.ones(4), abs=1e-5)
+    assert curve[4:] == pytest.approx(fsc(a, b)[4:], abs=1e-4)
+
+
+def test_low_passed_keeps_what_is_below():
+    volume = density()
+    blurred = low_passed(volume, 5)
+    assert fsc(blurred, volume)[1:5] == pytest.approx(np.ones(4), abs=1e-4)
+    assert np.abs(low_passed(blurred, 9) - blurred).max() < 1e-4
+
+
+# ---- schedule
+def test_radius_follows_the_fsc():
+    curve = np.ones(33)
+    curve[12:] = 0.05
+    assert next_radius(curve, 20, 64) == 13
+    assert next_radius(np.ones(33), 20, 64) == 22
+    assert next_radius(np.zeros(33), 20, 64) == 4
+    assert radius_of_maps(10, 64, False) == 18 and radius_of_maps(10, 64, True) == 31
+
+
+def test_it_ends_when_nothing_gets_better():
+    watch = Convergence(20)
+    base = dict(change_deg=1.0, width_deg=1.0)
+    for number, resolution in enumerate((20.0, 15.0, 15.0), 1):
+        watch.note(dict(base, iteration=number, resolution_a=resolution))
+        assert not watch.last
+    watch.note(dict(base, iteration=4, resolution_a=15.1))
+    assert watch.last and not watch.done and "no longer" in watch.reason
+    watch.note(dict(base, iteration=5, resolution_a=15.0))
+    assert watch.done
+
+
+def test_iterations_are_limited():
+    watch = Convergence(2)
+    for number, resolution in enumerate((20.0, 15.0), 1):
+        watch.note(dict(iteration=number, resolution_a=resolution, change_deg=5.0, width_deg=1.0))
+    assert watch.last and "2 iterations" in watch.reason
+
+
+# ---- settings
+@pytest.mark.parametrize("change, words", [
+    (dict(diameter_a=500.0), "diameter"), (dict(initial_resolution_a=3.0), "Nyquist"),
+    (dict(shared_resolution_a=20.0), "share"), (dict(search="clever"), "search"), (dict(marginal="x"), "marginal"),
+    (dict(deviations=0.0), "deviations"), (dict(iterations=0), "iterations"), (dict(classes=0), "references"),
+    (dict(seed=-1), "seed"),
+    (dict(max_particles=1), "max particles"), (dict(shift_range_a=-1.0), "shift range"),
+    (dict(mask="x"), "mask"), (dict(pixel_size=0.0), "pixel size"), (dict(box_size=8), "box")])
+def test_settings_refuse_nonsense(change, words):
+    with pytest.raises(InputError, match=words):
+        replace(CONFIG, **change)

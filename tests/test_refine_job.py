@@ -1,0 +1,181 @@
+"""A refinement in its folder: results, continuing, refusals; the command line."""
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryosgd_plugin.cli import main
+from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.core.shells import fsc
+from cryosgd_plugin.engines.mask import dynamic_mask
+from cryosgd_plugin.engines.refine.engine import Refinement
+from cryosgd_plugin.io.fsc_star import read_fsc
+from cryosgd_plugin.io.result_folder import ResultFolder
+from cryosgd_plugin.io.stack_writer import write_stack
+from cryosgd_plugin.io.star import read_particles, write_particles
+from cryosgd_plugin.io.volumes import read_volume, write_volume
+from cryosgd_plugin.job.refine import repeated
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+
+N = 160
+OPTIONS = ("--diameter", "120", "--initial-resolution", "45", "--shared-resolution", "60", "--shift-range", "12",
+           "--threads", "1", "--iterations", "2")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with particles.star, its stack and map.mrc; the true poses are in the STAR file and must not matter."""
+    folder = tmp_path_factory.mktemp("data")
+    source, table = particles(N, noise_sd=0.15, seed=3)
+    write_stack(folder / "particles.mrcs", [source.stack], N, BOX, PIXEL)
+    table.stack_paths = [str(folder / "particles.mrcs")]
+    write_particles(folder / "particles.star", replace(table, rotations=None, shifts_a=None))
+    write_volume(folder / "map.mrc", density(), PIXEL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "out"
+    assert command(data, folder) == 0
+    return folder
+
+
+def command(data, folder, *words, star="particles.star", reference="map.mrc"):
+    return main(["refine", str(data / star), "--reference", str(data / reference), "-o", str(folder), *OPTIONS, *words])
+
+
+def test_what_a_run_leaves(finished):
+    results = ResultFolder(finished)
+    volume, pixel = read_volume(results.volume())
+    assert pixel == pytest.approx(PIXEL) and volume.shape == (BOX,) * 3
+    assert fsc(volume, density())[1:7].min() > 0.8
+    first, second = (read_volume(path)[0] for path in results.half_maps())
+    _, curves = read_fsc(finished / "fsc.star")
+    # half-maps are what their curve is of: unregularised, without a mask
+    assert fsc(first, second) == pytest.approx(curves["unmasked"], abs=1e-3)
+    assert set(curves) == {"unmasked", "masked", "randomised", "corrected"}
+    mask = read_volume(finished / "mask.mrc")[0]
+    assert 0 <= mask.min() and mask.max() == 1 and mask.mean() < 0.5
+    assert len(results.progress_volumes()) == 3
+    assert (finished / "pictures" / "fsc.png").exists() and (finished / "pictures" / "volume.png").exists()
+
+
+def test_particles_come_back_with_what_was_found(finished, data):
+    table = read_particles(finished / "particles.star")
+    assert len(table) == N and set(table.half_set) == {1, 2}
+    for name in ("rlnLogLikeliContribution", "cryosgdEntropy", "cryosgdPoseWidth", "cryosgdScale",
+                 "cryosgdAngularChange", "cryosgdShiftChange"):
+        assert np.isfinite(np.asarray(table.extra[name], float)).all(), name
+    assert np.ptp(np.asarray(table.extra["cryosgdScale"], float)) > 0
+
+
+def test_the_summary_says_what_came_out(finished):
+    summary = json.loads((finished / "summary.json").read_text(encoding="utf-8"))
+    assert summary["outcome"].startswith(f"A map from {N} particles at ")
+    assert "independent halves" in summary["outcome"] and "2 iterations were made" in summary["outcome"]
+    assert summary["resolution_a"] < 40 and summary["half_sets"] == [N // 2, N // 2]
+    assert summary["peak_memory_gb"] > 0 and summary["iterations_done"] == 3
+
+
+def test_a_finished_run_is_left_alone(finished, data, capsys):
+    before = (finished / "volume.mrc").stat().st_mtime_ns
+    assert command(data, finished, "--continue") == 0
+    assert "is finished" in capsys.readouterr().out and (finished / "volume.mrc").stat().st_mtime_ns == before
+    assert command(data, finished) == 1
+    assert "holds the results of another run" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(finished, data, tmp_path, monkeypatch):
+    step = Refinement._step
+
+    def interrupted(engine):
+        if engine.iteration == 2:
+            raise KeyboardInterrupt
+        return step(engine)
+
+    monkeypatch.setattr(Refinement, "_step", interrupted)
+    assert command(data, tmp_path / "out") == 130
+    monkeypatch.undo()
+    assert command(data, tmp_path / "out", "--continue") == 0
+    for name in ("volume.mrc", "half1.mrc", "mask.mrc"):
+        assert np.array_equal(read_volume(tmp_path / "out" / name)[0], read_volume(finished / name)[0]), name
+    histories = [[{k: v for k, v in record.items() if not k.startswith("seconds")}
+                  for record in ResultFolder(folder).history()] for folder in (finished, tmp_path / "out")]
+    assert histories[0] == histories[1]
+
+
+def test_another_input_is_not_gone_on_with(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Refinement, "_step", lambda engine: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert command(data, tmp_path / "out") == 130
+    assert command(data, tmp_path / "out", "--continue", "--seed", "5") == 1
+    assert "seed was 0 and is now 5" in capsys.readouterr().err
+
+
+def test_two_references_make_two_classes(data, tmp_path):
+    write_volume(data / "other.mrc", density() ** 2, PIXEL)
+    assert main(["refine", str(data / "particles.star"), "--reference", str(data / "map.mrc"), str(data / "other.mrc"),
+                 "-o", str(tmp_path / "out"), *OPTIONS]) == 0
+    results = ResultFolder(tmp_path / "out")
+    assert [results.volume(k).name for k in (0, 1)] == ["class001.mrc", "class002.mrc"]
+    table = read_particles(tmp_path / "out" / "particles.star")
+    assert set(table.class_id) <= {1, 2}
+    posterior = np.stack([np.asarray(table.extra[f"cryosgdClass00{k}Posterior"], float) for k in (1, 2)])
+    assert posterior.sum(axis=0) == pytest.approx(np.ones(N), abs=1e-3)
+    assert "2 maps from" in json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["outcome"]
+
+
+@pytest.mark.parametrize("words, said", [
+    (("--mask", "missing.mrc"), "missing.mrc"), (("--symmetry", "Q7"), "Q7"), (("--diameter", "900"), "diameter"),
+    (("--initial-resolution", "5"), "Nyquist"), (("--threads", "0"), "threads"), (("--memory", "0"), "memory"),
+    (("--device", "cuda"), "cuda")])
+def test_bad_options_are_refused_before_there_is_a_folder(data, tmp_path, capsys, words, said):
+    assert command(data, tmp_path / "out", *words) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_maps_are_refused(data, tmp_path, capsys):
+    broken = density()
+    broken[3, 4, 5] = np.nan
+    import mrcfile
+    mrcfile.write(data / "nan.mrc", broken, voxel_size=PIXEL, overwrite=True)
+    write_volume(data / "flat.mrc", np.ones((BOX,) * 3, np.float32), PIXEL)
+    write_volume(data / "small_mask.mrc", np.ones((8,) * 3, np.float32), PIXEL)
+    for reference, words, said in (("nan.mrc", (), "NaN"), ("flat.mrc", (), "constant"),
+                                   ("none.mrc", (), "none.mrc"), ("particles.mrcs", (), "cubic"),
+                                   ("map.mrc", ("--mask", str(data / "small_mask.mrc")), "resample the mask")):
+        assert command(data, tmp_path / "out", *words, reference=reference) == 1
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_file_is_used_as_it_is(data, tmp_path):
+    mask = dynamic_mask(density(), PIXEL, 120.0)
+    write_volume(data / "mask.mrc", mask, PIXEL)
+    assert command(data, tmp_path / "out", "--mask", str(data / "mask.mrc")) == 0
+    assert read_volume(tmp_path / "out" / "mask.mrc")[0] == pytest.approx(mask)
+
+
+# ---- masks, duplicates
+def test_dynamic_mask_holds_the_density_without_dust():
+    volume = density()
+    volume[12, 3, 12] = 0.8 * volume.max()
+    mask = dynamic_mask(volume, PIXEL, 180.0, envelope_a=16.0)
+    assert mask[12, 3, 12] == 0 and 0.02 < mask.mean() < 0.4
+    assert mask[density() > 0.5].min() > 0.9
+
+
+def test_a_map_without_density_has_no_mask():
+    with pytest.raises(InputError, match="no density"):
+        dynamic_mask(np.zeros((BOX,) * 3, np.float32), PIXEL, 160.0)
+
+
+def test_repeated_particles_are_warned_of():
+    _, table = particles(10, noise_sd=1.0)
+    assert repeated(table) == []
+    twice = table.take(np.r_[0:10, 3])
+    assert "1 particles are there more than once" in repeated(twice)[0]
+    twice.half_set = np.r_[np.ones(10), 2].astype(np.int8)
+    assert "1 of them in both half-sets" in repeated(twice)[0]
