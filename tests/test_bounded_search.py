@@ -21,7 +21,7 @@ def sample(noise_sd):
 
 def run(levels, images, table, previous=None, **options):
     radius = levels[-1].grid.polar.radius
-    made = BoundedSearch(levels, shrinkage=options.pop("shrinkage", np.ones(radius + 1)),
+    made = BoundedSearch(levels, shrinkage=np.ones((len(levels[-1].halves), radius + 1)),
                          rng=np.random.default_rng(0), **options)
     return made.run(images, table, np.arange(len(images)), noise(), previous)
 
@@ -92,3 +92,23 @@ def test_several_structures_are_searched_as_one():
         level._whole = None
     found = run(levels, images, table)
     assert all(one.rows[0] // levels[-1].grid.n_directions == 1 for one in found)
+
+
+def test_the_entropy_is_that_of_all_poses(monkeypatch):
+    """Also of a posterior of which only the best poses are listed."""
+    levels, images, table = sample(1.5)
+    found = run(levels, images, table)
+    monkeypatch.setattr(search_module, "MAX_POSES", 10)
+    listed = run(levels, images, table)
+    assert [one.entropy for one in listed] == pytest.approx([one.entropy for one in found])
+    assert np.mean([one.entropy for one in found]) > np.log(1000)
+    assert np.mean([one.entropy for one in run(*sample(0.1))]) < 2
+
+
+def test_what_is_held_of_an_image_is_limited(monkeypatch):
+    levels, images, table = sample(1.5)
+    whole = run(levels, images, table)
+    monkeypatch.setattr(search_module, "MAX_HELD", 2000)
+    monkeypatch.setattr(search_module, "BANK_NUMBERS", 3e4)
+    thinned = run(levels, images, table)
+    assert best(thinned) == best(whole) and all(one.capped for one in thinned)

@@ -39,7 +39,7 @@ def two_levels(model, coarse_a, oversampling):
 def bound_of(levels, shrinkage=1.0, halves=None):
     finest = levels[-1].grid.polar
     return LevelBound(levels[0].grid, levels[1].grid, halves or levels[-1].halves, finest.radius, finest.n_angles,
-                      np.full(finest.radius + 1, shrinkage), EXTENT, np.random.default_rng(0))
+                      np.full((1, finest.radius + 1), shrinkage), EXTENT, np.random.default_rng(0))
 
 
 def split_scores(levels, matched, table, scale=1.0):
@@ -100,7 +100,7 @@ def test_cells_hold_their_slack(searched):
     levels, matched, table = searched
     limit = bound_of(levels).of(matched[1].ctf_power)
     true, _, best = split_scores(levels, matched, table)
-    slack = limit.cell + 4 * np.sqrt(limit.cell_power)
+    slack = limit.cell[:, 0] + 4 * np.sqrt(limit.cell_power[:, 0])
     assert np.all(true <= best + slack)
     assert np.mean(true > best) > 0.5, "a test of nothing: grid poses are as good as true ones here"
 

@@ -1,5 +1,6 @@
 """The refinement engine on a small set: it converges, its halves stay apart, noise gives no resolution."""
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
 from cryosgd_plugin.engines.refine.maps import inverse_tau2, of_both, share_low, shell_means, solve
 from cryosgd_plugin.engines.refine.resolution import half_map_curves, randomise_phases
 from cryosgd_plugin.engines.refine.schedule import Convergence, next_radius, radius_of_maps
+from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
 from cryosgd_plugin.ops.slicing import half_volume_radius, half_volume_shape, to_half_volume
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 
@@ -163,9 +165,11 @@ def test_low_passed_keeps_what_is_below():
 def test_radius_follows_the_fsc():
     curve = np.ones(33)
     curve[12:] = 0.05
-    assert next_radius(curve, 20, 64) == 13
-    assert next_radius(np.ones(33), 20, 64) == 22
-    assert next_radius(np.zeros(33), 20, 64) == 4
+    assert next_radius(curve, 20, 6, 64) == 13
+    assert next_radius(np.ones(33), 20, 6, 64) == 22
+    assert next_radius(np.zeros(33), 20, 6, 64) == 6
+    curve[[1, 5]] = 0.05  # a zero of the CTF
+    assert next_radius(curve, 20, 6, 64) == 13
     assert radius_of_maps(10, 64, False) == 18 and radius_of_maps(10, 64, True) == 31
 
 
@@ -199,3 +203,36 @@ def test_iterations_are_limited():
 def test_settings_refuse_nonsense(change, words):
     with pytest.raises(InputError, match=words):
         replace(CONFIG, **change)
+
+
+# ---- noise and scale
+def test_scales_settle_at_their_most_probable_value():
+    """The same evidence again and again moves nothing on; a weak particle stays near 1."""
+    scale, rows = np.ones(3), np.arange(3)
+    for _ in range(20):
+        # sums over half the plane of images whose true scales are 1.2, 0.8 and 1, the last with little signal
+        true, power = np.array([1.2, 0.8, 1.9]), np.array([300.0, 300.0, 2.0])
+        result = SimpleNamespace(linear=scale * true * power / 2, square=scale ** 2 * power / 2)
+        update_scale(scale, [(rows, result)], rows)
+    prior = 25
+    expected = (true * power + prior) / (power + prior)
+    assert scale == pytest.approx(expected / expected.mean(), rel=1e-3)
+
+
+def test_noise_of_few_images_is_drawn_to_that_of_all():
+    preparer = SimpleNamespace(counts=np.array([0, 4, 8]), noise_share=0.5)
+    noise = np.ones((2, 2, 5))
+    one = SimpleNamespace(images=np.array([1000, 1]), residual=np.array([[0, 2000.0, 4000], [0, 20.0, 4]]))
+    update_noise(noise, [one, one], preparer)
+    assert noise[0, 0, 1] == pytest.approx(1.0, rel=0.01)
+    assert 1.0 < noise[0, 1, 1] < 1.3
+    assert noise[0, 0, 3] == noise[0, 0, 2] and noise[0, 0, 0] == noise[0, 0, 1]
+    one.residual = -one.residual
+    update_noise(noise, [one, one], preparer)
+    assert noise.min() > 0
+
+
+def test_an_initial_resolution_at_nyquist_runs():
+    config = replace(CONFIG, initial_resolution_a=2 * PIXEL, iterations=1, max_particles=40)
+    _, records, _ = refined(n=60, config=config)
+    assert records[0]["radius"] == BOX // 2 - 1

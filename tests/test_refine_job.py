@@ -15,7 +15,7 @@ from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.stack_writer import write_stack
 from cryosgd_plugin.io.star import read_particles, write_particles
 from cryosgd_plugin.io.volumes import read_volume, write_volume
-from cryosgd_plugin.job.refine import repeated
+from cryosgd_plugin.job.refine import odd_halves, refuse_magnified, repeated
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 
 N = 160
@@ -113,6 +113,15 @@ def test_another_input_is_not_gone_on_with(data, tmp_path, capsys, monkeypatch):
     assert "seed was 0 and is now 5" in capsys.readouterr().err
 
 
+def test_other_half_sets_are_not_gone_on_with(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Refinement, "_step", lambda engine: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert command(data, tmp_path / "out") == 130
+    table = read_particles(data / "particles.star")
+    write_particles(data / "halves.star", replace(table, half_set=(1 + np.arange(N) % 2).astype(np.int8)))
+    assert command(data, tmp_path / "out", "--continue", star="halves.star") == 1
+    assert "half-sets differ" in capsys.readouterr().err
+
+
 def test_two_references_make_two_classes(data, tmp_path):
     write_volume(data / "other.mrc", density() ** 2, PIXEL)
     assert main(["refine", str(data / "particles.star"), "--reference", str(data / "map.mrc"), str(data / "other.mrc"),
@@ -170,6 +179,17 @@ def test_dynamic_mask_holds_the_density_without_dust():
 def test_a_map_without_density_has_no_mask():
     with pytest.raises(InputError, match="no density"):
         dynamic_mask(np.zeros((BOX,) * 3, np.float32), PIXEL, 160.0)
+
+
+def test_odd_half_sets_and_magnified_optics_are_not_taken_in_silence():
+    _, table = particles(4, noise_sd=1.0)
+    assert odd_halves(table) == []
+    assert odd_halves(replace(table, half_set=np.array([1, 2, 1, 2], np.int8))) == []
+    assert "0, 1, 2 where 1 and 2 are needed" in odd_halves(replace(table, half_set=np.array([1, 2, 0, 2], np.int8)))[0]
+    refuse_magnified(table)
+    stretched = replace(table, optics=[replace(table.optics[0], magnification=((1.02, 0), (0, 1)))])
+    with pytest.raises(InputError, match="anisotropic magnification"):
+        refuse_magnified(stretched)
 
 
 def test_repeated_particles_are_warned_of():

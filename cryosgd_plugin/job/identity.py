@@ -15,7 +15,8 @@ def refuse_other_job(folder, job: dict, names) -> None:
         if known.get(name) == _json_like(job[name]):
             continue
         hint = {"version": f"it was begun by version {known.get('version')}", "table": "the particles differ",
-                "start_map": "the starting map differs",
+                "start_map": "the starting map differs", "references": "the references differ",
+                "mask": "the mask differs", "half_sets": "the half-sets differ",
                 "restarts": f"{known.get('restarts')} restarts were asked for then, {job.get('restarts')} now",
                 "parameters": _difference(known.get("parameters"), job["parameters"])
                 }.get(name, f"it is a run of {known.get(name)}")
@@ -30,6 +31,13 @@ def fingerprint(table) -> str:
                    table.phase_shift_deg, table.optics_id):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
+
+
+def fingerprint_halves(table) -> str:
+    """SHA-256 of the half-sets given, or "none"."""
+    if table.half_set is None:
+        return "none"
+    return hashlib.sha256(np.ascontiguousarray(table.half_set, np.int8).tobytes()).hexdigest()
 
 
 def fingerprint_map(volume, pixel_size) -> str:

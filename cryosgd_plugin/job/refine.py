@@ -22,7 +22,7 @@ from ..io.stacks import check_stacks
 from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
-from .identity import fingerprint, fingerprint_map, refuse_other_job
+from .identity import fingerprint, fingerprint_halves, fingerprint_map, refuse_other_job
 from .refine_results import posed, save_pictures, write_maps
 from .refine_summary import summarise
 
@@ -33,7 +33,7 @@ SOURCE_SHARE = 0.25
 class RefineJob(EngineJob):
     """One run of the refinement engine in a run folder; a context manager, which holds the folder's lock.
 
-    folder : run folder. table : ParticleTable; its poses are only read for a local search. references : paths of the
+    folder : run folder. table : ParticleTable; its half-sets are kept, its poses not read. references : paths of the
     maps to begin with, one a class. mask : path of a mask, where config.mask is "map". source_file : noted in job.json.
     resume : go on from the folder's checkpoint where there is one, else start.
     Raises InputError for whatever is wrong with the input, before computing.
@@ -49,8 +49,9 @@ class RefineJob(EngineJob):
         self.xp = get_array_module(device)
         if self.xp is not np:
             raise InputError(f"the refinement does not run on {device} yet; give --device cpu")
+        refuse_magnified(table)
         self.table = table = replace(table, rotations=None, shifts_a=None, class_id=None, extra=dict(table.extra))
-        self.warnings = check_stacks(table) + unsupported_optics(table) + repeated(table)
+        self.warnings = check_stacks(table) + unsupported_optics(table) + repeated(table) + odd_halves(table)
         self.references = self._read_references(references)
         self.mask = self._read_mask(mask)
         self.seconds = {}
@@ -58,7 +59,7 @@ class RefineJob(EngineJob):
         self.source = ParticleSource(table, box_size=config.box_size, diameter_a=config.diameter_a,
                                      scratch_dir=scratch_dir, memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
         job = dict(program="refine", version=__version__, particles=source_file, n_particles=len(table),
-                   table=fingerprint(table), parameters=config.to_dict(),
+                   table=fingerprint(table), half_sets=fingerprint_halves(table), parameters=config.to_dict(),
                    references=[fingerprint_map(map_, config.pixel_size) for map_ in self.references],
                    mask=None if mask is None else fingerprint_map(self.mask, config.pixel_size))
         try:
@@ -68,7 +69,8 @@ class RefineJob(EngineJob):
             raise
         try:
             if present:
-                refuse_other_job(self.folder, job, ("program", "version", "table", "parameters", "references", "mask"))
+                refuse_other_job(self.folder, job, ("program", "version", "table", "half_sets", "parameters",
+                                                    "references", "mask"))
             else:
                 self.folder.write_job(dict(job, device=device, threads=threads, memory_gb=memory_gb,
                                            scratch=scratch_dir))
@@ -101,6 +103,8 @@ class RefineJob(EngineJob):
     def _report(self, record):
         moved = "" if record["change_deg"] is None else f", poses moved by {record['change_deg']:.2g}°"
         pruned = f", {100 * record['pruned'][-1]:.1f} % of the poses pruned" if record["pruned"] else ""
+        if record["capped"] > 0:
+            pruned += f" (of {100 * record['capped']:.0f} % of the images by a limit, not by the bound)"
         print(f"Iteration {record['iteration']}{' (the last)' if record['last'] else ''}: poses at "
               f"{record['resolution_in_use_a']:.1f} Å, halves agree to {record['resolution_a']:.1f} Å{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)
@@ -139,6 +143,24 @@ class RefineJob(EngineJob):
             return check_mask(read_volume(path, need_pixel_size=False)[0], self.config.box_size)
         except InputError as error:
             raise InputError(f"mask {path}: {error}") from error
+
+
+def refuse_magnified(table) -> None:
+    """Raise InputError for optics groups whose anisotropic magnification the refinement does not undo."""
+    names = [group.name for group in table.optics
+             if group.magnification is not None and not np.allclose(group.magnification, np.eye(2))]
+    if names:
+        raise InputError(f"optics group {', '.join(names)} has an anisotropic magnification, which the refinement "
+                         "can't take into account yet; refine without these particles")
+
+
+def odd_halves(table) -> list:
+    """A warning where half-sets are given but aren't exactly 1 and 2: others are then drawn."""
+    given = [] if table.half_set is None else np.unique(table.half_set).tolist()
+    if given in ([], [1, 2]):
+        return []
+    return [f"The half-sets given are {', '.join(map(str, given))} where 1 and 2 are needed: new ones are drawn, of "
+            "which a reference made from the old ones is not independent."]
 
 
 def repeated(table) -> list:

@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.shells import crossing_resolution
-from ..engines.refine.resolution import THRESHOLD
 from ..io.fsc_star import write_fsc
 from ..io.pictures import save_fsc_png, save_slices_png
 from ..io.result_folder import FSC, HALF1, HALF2, MASK, VOLUME, result_name
@@ -12,7 +10,10 @@ from ..io.volumes import write_volume
 
 
 def write_maps(path, engine) -> None:
-    """Map, unregularised half-maps and their FSC of each class, and the mask; path : a file's name -> its Path."""
+    """Map, unregularised half-maps and their FSC of each class, and the mask of these curves.
+
+    path : a file's name -> its Path
+    """
     config = engine.config
     for k, volume in enumerate(engine.whole):
         first, second = engine.halves[:, k]
@@ -22,9 +23,8 @@ def write_maps(path, engine) -> None:
         write_fsc(path(result_name(FSC, k, config.classes)),
                   {name: getattr(curves, name) for name in ("unmasked", "masked", "randomised", "corrected")},
                   box_size=config.box_size, pixel_size=config.pixel_size,
-                  general={"rlnFinalResolution": crossing_resolution(curves.corrected, THRESHOLD, config.box_size,
-                                                                     config.pixel_size)})
-    write_volume(path(MASK), engine.mask.astype(np.float32), config.pixel_size)
+                  general={"rlnFinalResolution": curves.resolution(config.box_size, config.pixel_size)})
+    write_volume(path(MASK), engine.curve_mask.astype(np.float32), config.pixel_size)
 
 
 def posed(table, engine):

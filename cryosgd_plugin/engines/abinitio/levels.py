@@ -7,7 +7,7 @@ from ...core.backend import array_module, on_device, to_current_device
 from ...ops.polar import correlate, harmonics
 from ...ops.slicing import to_half_volume
 from .grids import make_levels
-from .matched import MASK_EDGE, ImageMatcher
+from .matched import ImageMatcher, mask_radius_a
 from .selection import Selection
 from .slices import SliceBank
 
@@ -103,8 +103,7 @@ class LevelBuilder:
 
     def _make_matchers(self, device):
         config = self.config
-        # an off-centre particle lies within the mask's soft edge, or the mask is wider
-        mask = config.diameter_a / 2 + max(0.0, config.shift_range - MASK_EDGE * config.diameter_a)
+        mask = mask_radius_a(config.diameter_a, config.shift_range)
         with on_device(device):
             return [ImageMatcher(grid.polar, box_size=config.box_size, pixel_size=config.pixel_size,
                                  window_radius_a=config.diameter_a / 2 + max(config.shift_range, grid.largest_shift_a),

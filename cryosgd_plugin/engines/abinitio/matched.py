@@ -22,6 +22,11 @@ from ...ops.polar import PolarGrid
 MASK_EDGE = 0.1
 
 
+def mask_radius_a(diameter_a: float, shift_range_a: float) -> float:
+    """Radius of the images' mask, Å: an off-centre particle lies within the mask's soft edge, or the mask is wider."""
+    return diameter_a / 2 + max(0.0, shift_range_a - MASK_EDGE * diameter_a)
+
+
 @dataclass(frozen=True)
 class MatchedImages:
     """n images on the rings of one PolarGrid.

@@ -36,14 +36,16 @@ from ...ops.slicing import slice_volume
 EXACT_HARMONICS = 3
 # poses whose cells are sampled for ω, and the share of them whose ω is at most the one that is used
 CELL_SAMPLES, CELL_QUANTILE = 2000, 0.999
+# slices that are taken at a time
+SLICED = 1000
 
 
 @dataclass(frozen=True)
 class CellBound:
-    """Of each image, what is added to the scores of a level's grid poses.
+    """Of each image, what is added to the scores of a level's grid poses, row by row (K · d of them).
 
-    tail : (n, d) float32 p_r p̂ / s − ½ p_r² for the largest p_r in each direction's cell
-    tail_power : (n, d) float32 that p_r²; cell : (n,) float32 ½ (2/s − 1) ω²; cell_power : (n,) float32 ω²
+    tail : (n, rows) float32 p_r p̂ / s − ½ p_r² for the largest p_r in each direction's cell; tail_power : (n, rows)
+    that p_r²; cell, cell_power : (n, rows) what a cell hides within the level without noise, and ω²
     """
 
     tail: np.ndarray
@@ -52,7 +54,7 @@ class CellBound:
     cell_power: np.ndarray
 
     def most(self, i: int, deviations: float):
-        """(d,) float32: how much more than its grid pose any pose in a direction's cell may score in image i."""
+        """(rows,) float32: how much more than its grid pose any pose in a direction's cell may score in image i."""
         return self.tail[i] + self.cell[i] + deviations * np.sqrt(self.tail_power[i] + self.cell_power[i])
 
 
@@ -61,27 +63,33 @@ class LevelBound:
 
     coarse : PoseGrid of the level (HEALPix); fine : PoseGrid of the next, made within it
     halves : K half volumes; radius : Fourier radius in use; n_angles : of its rings
-    shrinkage : (radius + 1,) s of each shell, below 1 where the model is too weak
+    shrinkage : (K, radius + 1) s of each shell of each map, below 1 where it is too weak
     extent_a : side of the box, Å; rng : draws the poses whose cells are measured
     """
 
     def __init__(self, coarse, fine, halves, radius: int, n_angles: int, shrinkage, extent_a: float, rng):
         self.level_radius, self.radius = coarse.polar.radius, radius
-        self.shrinkage = np.asarray(shrinkage, np.float32)[1:radius + 1]
+        self.shrinkage = np.asarray(shrinkage, np.float32)[:, 1:radius + 1]
         self._tail = _tail_power(coarse, fine, halves, PolarGrid(radius, n_angles))
-        self._cells = _cell_power(coarse, halves, extent_a, rng)
+        self._cells = _cell_terms(coarse, halves, extent_a, rng)
 
     def of(self, ctf_power) -> CellBound:
         """For images whose C²/σ² on the rings is given: (n, radius, n_angles / 2)."""
         ctf = _circle_features(to_host(ctf_power))
+        parts = [self._of_class(ctf, *of) for of in zip(self._tail, self._cells, self.shrinkage)]
+        return CellBound(*(np.concatenate(column, axis=1) for column in zip(*parts)))
+
+    def _of_class(self, ctf, tail_power, cells, shrinkage):
         n, inner, outer = len(ctf), ctf[:, :self.level_radius, 0], ctf[:, self.level_radius:]
-        power = outer.reshape(n, -1) @ self._tail.T
-        within, beyond = np.split(self.shrinkage, [self.level_radius])
-        strongest = ((outer / beyond[:, None] ** 2).reshape(n, -1) @ self._tail.T).max(axis=1)
-        tail = np.sqrt(power * strongest[:, None]) - 0.5 * power
-        worst = np.quantile((inner * (1 / within - 0.5)) @ self._cells.T, CELL_QUANTILE, axis=1)
-        return CellBound(tail, power, worst.astype(np.float32),
-                         np.quantile(inner @ self._cells.T, CELL_QUANTILE, axis=1).astype(np.float32))
+        within, beyond = np.split(shrinkage, [self.level_radius])
+        power = outer.reshape(n, -1) @ tail_power.T
+        strongest = ((outer / beyond[:, None] ** 2).reshape(n, -1) @ tail_power.T).max(axis=1)
+        cross, square = cells
+        gain = (inner * (1 / within - 1)) @ cross.T + 0.5 * inner @ square.T
+        hidden, hidden_power = (np.repeat(np.quantile(values, CELL_QUANTILE, axis=1)[:, None], len(tail_power), axis=1)
+                                for values in (gain, inner @ square.T))
+        return (np.sqrt(power * strongest[:, None]) - 0.5 * power, power, hidden.astype(np.float32),
+                hidden_power.astype(np.float32))
 
 
 def _circle_features(values):
@@ -94,26 +102,27 @@ def _circle_features(values):
 
 
 def _tail_power(coarse, fine, halves, polar):
-    """(K · d, rings beyond the level · features) float32: of |Y|² on each ring, times its area, the largest features
-    that a direction of the finer grid has in each cell."""
+    """[(d, rings beyond the level · features) float32] of each map: of |Y|² on each ring, times its area, the largest
+    features that a direction of the finer grid has in each cell."""
     first = coarse.polar.radius
     points = polar.points()[first * (polar.n_angles // 2):]
     area = (polar.ring_weights() * polar.n_angles)[first:, None]
     parents = np.searchsorted(coarse.rows, fine.parents)
     found = []
     for half in halves:
-        values = to_host(slice_volume(half, fine.frames, points))
-        values = values.reshape(len(values), len(area), polar.n_angles // 2)
-        features = _circle_features(values.real ** 2 + values.imag ** 2) * area
-        largest = np.zeros((coarse.n_directions,) + features.shape[1:], np.float32)
-        np.maximum.at(largest, parents, features)
+        largest = np.zeros((coarse.n_directions, len(area), EXACT_HARMONICS + 2), np.float32)
+        for first in range(0, len(fine.frames), SLICED):
+            values = to_host(slice_volume(half, fine.frames[first:first + SLICED], points))
+            values = values.reshape(len(values), len(area), polar.n_angles // 2)
+            features = _circle_features(values.real ** 2 + values.imag ** 2) * area
+            np.maximum.at(largest, parents[first:first + SLICED], features)
         found.append(largest.reshape(len(largest), -1))
-    return np.concatenate(found)
+    return found
 
 
-def _cell_power(coarse, halves, extent_a, rng):
-    """(samples, rings) float32: mean over each ring of |Y(pose) − Y(grid pose of its cell)|², times its area, for
-    poses drawn at random."""
+def _cell_terms(coarse, halves, extent_a, rng):
+    """[((samples, rings), (samples, rings)) float32] of each map: with Y at a pose drawn at random and ΔY = Y − the
+    slice at the grid pose of its cell, means over each ring of Re conj(ΔY) Y and of |ΔY|², times its area."""
     polar = coarse.polar
     poses = random_rotations(CELL_SAMPLES, rng)
     rot, tilt, _ = matrix_to_euler(poses)
@@ -127,10 +136,9 @@ def _cell_power(coarse, halves, extent_a, rng):
     moved = np.exp(-2j * np.pi * (shifts @ points.T)).astype(np.complex64)
     area = polar.ring_weights() * polar.n_angles
     found = []
-    for number, half in enumerate(halves):
-        mine = slice(number, None, len(halves))
-        there = to_host(slice_volume(half, poses[mine].astype(np.float32), points)) * moved[mine]
-        here = to_host(slice_volume(half, grid[mine].astype(np.float32), points))
-        power = (np.abs(there - here) ** 2).reshape(len(there), polar.radius, -1).mean(axis=2)
-        found.append(power * area)
-    return np.concatenate(found).astype(np.float32)
+    for half in halves:
+        there = to_host(slice_volume(half, poses.astype(np.float32), points)) * moved
+        change = there - to_host(slice_volume(half, grid.astype(np.float32), points))
+        found.append(tuple((values.reshape(len(there), polar.radius, -1).mean(axis=2) * area).astype(np.float32)
+                           for values in ((change.conj() * there).real, np.abs(change) ** 2)))
+    return found

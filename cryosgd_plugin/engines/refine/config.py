@@ -21,7 +21,7 @@ class RefineConfig(Settings):
     symmetry : point group in RELION's names, imposed throughout.
     classes : number of references.
     initial_resolution_a : Å, to which references are low-passed before anything is compared with them.
-    shared_resolution_a : Å; coarser than that the references of both halves are made the same, and no FSC counts.
+    shared_resolution_a : Å; coarser than that the references of both halves are made the same.
     search : "bounded", or "exhaustive" (the same grid, every pose).
     marginal : "soft" sums over the poses that count, "best" takes one.
     deviations : standard deviations of the noise that the bound allows for.

@@ -24,6 +24,7 @@ from ..abinitio.beginning import starting_scale
 from ..abinitio.finish import draw_halves
 from ..abinitio.grids import fourier_radius
 from ..abinitio.levels import LevelBuilder
+from ..abinitio.matched import mask_radius_a
 from ..mask import dynamic_mask
 from .images import ImagePreparer
 from .maps import inverse_tau2, of_both, share_low, shell_means, solve
@@ -48,7 +49,8 @@ class Refinement:
     table : ParticleTable; source : `images(rows, box)`; references : (K, box, box, box), at the particles' box, in any
     units. threads : images worked on at a time. mask : (box, box, box) in [0, 1] where config.mask is "map".
     half_set : (n,) 1 or 2; rows : of each half. results : ParticleResults. After an iteration: halves (2, K, …)
-    unregularised maps, whole (K, …) the regularised ones of both, curves [HalfMapCurves] of each class, mask.
+    unregularised maps, whole (K, …) the regularised ones of both, curves [HalfMapCurves] of each class within
+    curve_mask, mask : of the next references.
     """
 
     def __init__(self, config, table, source, references, *, threads: int = 1, xp=np, mask=None):
@@ -67,16 +69,20 @@ class Refinement:
         self.iteration = 0
         self.results = ParticleResults(len(table), config.classes)
         self.noise = border_noise(config, table, source, self.rows)
-        self.radius = fourier_radius(config.initial_resolution_a, config.box_size, config.pixel_size)
-        self.curve = np.ones(config.box_size // 2 + 1)
+        # the Nyquist line can't be shifted: no map holds it
+        self.radius = self.first_radius = min(config.box_size // 2 - 1, fourier_radius(
+            config.initial_resolution_a, config.box_size, config.pixel_size))
+        # how far each shell of each map can be trusted: at first what the low-pass left of it
+        self.shell_fsc = np.tile(_low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
         self.convergence = Convergence(config.iterations)
         self.sphere = soft_sphere(config.box_size, config.diameter_a / 2 / config.pixel_size,
                                   0.05 * config.diameter_a / config.pixel_size)
-        self.mask = self.sphere if mask is None else mask
+        self.mask = self.curve_mask = self.sphere if mask is None else mask
         self._given = np.stack([low_passed(reference, self.radius) for reference in references])
         self.references = self.halves = self.whole = self.curves = None
 
-    _saved = ("iteration", "radius", "references", "noise", "curve", "mask", "halves", "whole")
+    _saved = ("iteration", "radius", "references", "noise", "shell_fsc", "mask", "curve_mask", "halves",
+              "whole")
 
     def steps(self) -> Iterator[dict]:
         """Iterate until nothing improves any more, then once with maps to Nyquist."""
@@ -125,7 +131,8 @@ class Refinement:
         record = self._record(posed, radius)
         self.convergence.note(record)
         if not last:
-            self.radius = next_radius(self.curve, radius, config.box_size)
+            self.radius = max(next_radius(curve, radius, self.first_radius, config.box_size)
+                              for curve in self.shell_fsc)
         return dict(record, seconds_posing=posing, seconds=time.perf_counter() - started)
 
     def _pose_half(self, half, preparer):
@@ -161,7 +168,7 @@ class Refinement:
     def _poser(self, references, preparer):
         config = self.config
         search = BoundedSearch(self._level_stack(references),
-                               shrinkage=np.clip(self.curve[:self.radius + 1], LEAST_SHRINKAGE, 1),
+                               shrinkage=np.clip(self.shell_fsc[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
                                rng=np.random.default_rng(config.seed), threads=self.threads,
                                exhaustive=config.search == "exhaustive", deviations=config.deviations)
         return Poser(search, preparer, soft=config.marginal == "soft")
@@ -169,13 +176,14 @@ class Refinement:
     def _preparer(self, radius):
         config = self.config
         return ImagePreparer(radius, self.radius, box_size=config.box_size, pixel_size=config.pixel_size,
-                             mask_radius_a=config.diameter_a / 2)
+                             mask_radius_a=mask_radius_a(config.diameter_a, config.shift_range))
 
     def _make_maps(self, sums, radius):
         config = self.config
         self.halves = np.stack([[self._solve(n, w, radius) for n, w in zip(one.numerator, one.weight)]
                                 for one in sums])
         rng = np.random.default_rng([config.seed, self.iteration])
+        self.curve_mask = self.mask
         self.curves = [half_map_curves(first, second, self.mask, rng) for first, second in zip(*self.halves)]
         curves = np.stack([one.trusted for one in self.curves])
         curves[:, radius + 1:] = 0
@@ -188,7 +196,7 @@ class Refinement:
                                     for first, second in zip(*regularised)], axis=1)
         both = sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight
         self.whole = np.stack([self._solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*both, curves)])
-        self.curve = curves.max(axis=0)
+        self.shell_fsc = curves
 
     def _solve(self, numerator, weight, radius, curve=None):
         """A map of symmetrised sums, regularised by its FSC curve where one is given."""
@@ -199,14 +207,18 @@ class Refinement:
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""
         scaled, preparer = [], self._preparer(self.radius)
         for half, rows in enumerate(self.rows):
-            sample = next(self._blocks(rows))[:SCALE_IMAGES]
-            noise, images = self._noise_of(half, sample), self.source.images(sample, self.config.box_size)
-            maps = references * self.sphere
+            sample = rows[::max(1, len(rows) // SCALE_IMAGES)][:SCALE_IMAGES]
+            blocks = [(part, self.source.images(part, self.config.box_size)) for part in self._blocks(sample)]
+            maps = references * self.mask
             level = self._level_stack(maps)[-1]
-            maps = maps * starting_scale(level, level.matcher.prepare(images, self.table, sample, noise), noise)
+            part, images = max(blocks, key=lambda block: len(block[0]))
+            noise = self._noise_of(half, part)
+            maps = maps * starting_scale(level, level.matcher.prepare(images, self.table, part, noise), noise)
             for _ in range(SCALE_ROUNDS):
                 sums = HalfSums(len(maps), len(self.table.optics), self.radius, self.radius)
-                self._poser(maps, preparer).add(images, self.table, sample, noise, sums)
+                poser = self._poser(maps, preparer)
+                for part, images in blocks:
+                    poser.add(images, self.table, part, self._noise_of(half, part), sums)
                 maps = maps * np.float32(sums.linear.sum() / sums.square.sum())
             scaled.append(maps)
         return np.stack(scaled).astype(np.float32)
@@ -222,11 +234,12 @@ class Refinement:
             return float(np.mean(np.concatenate([getattr(result, name) for _, result in posed])))
 
         pruned = np.concatenate([result.pruned for _, result in posed]).mean(axis=0)
+        resolutions = [crossing_resolution(curve[:radius + 1], THRESHOLD, config.box_size, config.pixel_size)
+                       for curve in self.shell_fsc]
         return dict(
             iteration=self.iteration, last=self.convergence.last, radius=self.radius,
-            resolution_in_use_a=config.extent_a / self.radius,
-            resolution_a=crossing_resolution(self.curve[:radius + 1], THRESHOLD, config.box_size, config.pixel_size),
-            fsc=[float(value) for value in self.curve], pruned=[float(value) for value in pruned],
+            resolution_in_use_a=config.extent_a / self.radius, resolution_a=min(resolutions), resolutions_a=resolutions,
+            fsc=self.shell_fsc.tolist(), pruned=[float(value) for value in pruned],
             capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
             change_deg=_median(results.change_deg[rows]), change_a=_median(results.change_a[rows]),
@@ -236,8 +249,12 @@ class Refinement:
 def low_passed(volume, radius: int):
     """A map without what lies beyond a Fourier radius, with an edge of two shells."""
     box = volume.shape[0]
-    edge = np.clip((radius + 1 - shell_index_3d(box).astype(np.float32)) / 2, 0, 1)
-    return ifft3_centred(fft3_centred(volume) * (0.5 - 0.5 * np.cos(np.pi * edge)).astype(np.float32), box)
+    return ifft3_centred(fft3_centred(volume) * _low_pass(shell_index_3d(box), radius), box)
+
+
+def _low_pass(shells, radius):
+    edge = np.clip((radius + 1 - shells.astype(np.float32)) / 2, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * edge)).astype(np.float32)
 
 
 def _median(values):

@@ -34,7 +34,7 @@ class Modes:
 
     image : (m,) which image; rotations (m, 3, 3), shifts_a (m, 2); scores (m,) nats, prior of the shift included
     covariances : (m, 5, 5) of (ωx, ωy, ωz) rad and (x, y) Å; weights : (m,) posterior mass, summing to 1 an image
-    rows : (m,) structure of each
+    structures : (m,) which reference
     """
 
     image: np.ndarray

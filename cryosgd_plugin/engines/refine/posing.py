@@ -21,10 +21,10 @@ class PosedImages:
     """Results of n images, in their order.
 
     rotations (n, 3, 3), shifts_a (n, 2), structures (n,) : of the best mode; class_mass (n, K)
-    log_gain : (n,) nats by which the best pose explains the image better than noise alone
-    entropy : (n,) nats, of the posterior over grid poses; width_deg : (n,) standard deviation of the best mode's
-    rotation; linear, square : (n,) Σ Re conj(F) Y and Σ W |Y|² under the posterior; broad : (n,) bool, whether the grid
-    poses were used as they are; pruned (n, levels − 1), capped (n,) : see search.FoundPoses; scored (n,)
+    log_gain : (n,) nats by which the best pose explains the image better than noise alone, prior of its shift included
+    entropy : (n,) nats, of the posterior over grid poses; width_deg : (n,) root mean square angle, over all axes, of
+    the best mode; linear, square : (n,) Σ Re conj(F) Y and Σ W |Y|² under the posterior; broad : (n,) bool, whether the
+    grid poses were used as they are; pruned (n, levels − 1), capped (n,) : see search.FoundPoses; scored (n,)
     """
 
     rotations: np.ndarray
@@ -161,7 +161,7 @@ class Poser:
         spread = np.einsum("nii->n", modes.covariances[best][:, :3, :3])
         return PosedImages(
             modes.rotations[best], modes.shifts_a[best], modes.structures[best], mass, modes.scores[best],
-            np.array([-(one.weights * np.log(np.maximum(one.weights, 1e-300))).sum() for one in found]),
+            np.array([one.entropy for one in found]),
             np.degrees(np.sqrt(spread)), linear, square, broad, np.array([one.pruned for one in found]),
             np.array([one.capped for one in found]), np.array([one.scored for one in found]))
 

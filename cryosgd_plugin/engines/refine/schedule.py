@@ -7,8 +7,6 @@ import numpy as np
 USED = 0.143
 # shells beyond the last such one that are used as well, once the halves agree so far
 MARGIN, MARGIN_SHARE = 2, 0.1
-# no poses are found with fewer shells
-FEWEST = 4
 # maps are made to so many times the radius in use: how far poses of one resolution carry is seen at once
 REACH, REACH_SHELLS = 1.5, 8
 # iterations without a better shell after which nothing is expected any more
@@ -23,11 +21,15 @@ def radius_of_maps(radius: int, box_size: int, last: bool) -> int:
     return nyquist if last else int(min(nyquist, max(REACH * radius, radius + REACH_SHELLS)))
 
 
-def next_radius(curve, radius_maps: int, box_size: int) -> int:
-    """The radius that poses may use next: what both halves agree on, and a little more."""
-    below = np.flatnonzero(np.asarray(curve[1:radius_maps + 1]) < USED)
-    agreed = int(below[0]) if len(below) else radius_maps
-    return int(min(box_size // 2 - 1, max(FEWEST, agreed + max(MARGIN, round(MARGIN_SHARE * agreed)))))
+def next_radius(curve, radius_maps: int, least: int, box_size: int) -> int:
+    """The radius that poses may use next: what both halves agree on, and a little more; never less than `least`.
+
+    One low shell with good ones beyond is the CTF's, not the end.
+    """
+    low = np.asarray(curve[1:radius_maps + 1]) < USED
+    below = np.flatnonzero(low[:-1] & low[1:])
+    agreed = int(below[0]) if len(below) else radius_maps - int(low[-1])
+    return int(min(box_size // 2 - 1, max(least, agreed + max(MARGIN, round(MARGIN_SHARE * agreed)))))
 
 
 class Convergence:
@@ -49,7 +51,8 @@ class Convergence:
         self.best = min(self.best, record["resolution_a"])
         settled = record["change_deg"] is not None and record["change_deg"] < SETTLED * record["width_deg"]
         if self.since >= PATIENCE or (self.since >= 1 and settled):
-            self.last, self.reason = True, "the resolution and the poses no longer changed"
+            self.last, self.reason = True, ("the resolution and the poses no longer changed" if settled else
+                                            "the resolution no longer got better")
         elif record["iteration"] >= self.iterations:
             self.last, self.reason = True, f"{self.iterations} iterations were made"
 

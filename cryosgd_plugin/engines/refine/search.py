@@ -1,7 +1,7 @@
 """The best poses of each image on a fine grid over all orientations and shifts, found without scoring most of them.
 
 The search goes through the levels of engines/abinitio/grids.py, from low to high resolution. Paper 0 §0.3: every pose
-of the coarsest grid is scored at its low resolution; a quick descent from the best few, and from the pose known before,
+of the coarsest grid is scored at its low resolution; a quick descent from the best few, and from a pose known before,
 scores a good pose at the full resolution, the incumbent; a cell whose bound (bounds.py) lies below it can't hold the
 best pose and is given up, the others are cut into the cells of the next level and scored there, and so on. The in-plane
 angle is never cut: scores at all angles cost one Fourier transform, so what survives are pairs of direction and shift.
@@ -30,6 +30,8 @@ MAX_PAIRS = 1500
 BANK_NUMBERS = 2e7
 # poses this much below the best found (nats) are forgotten, and so are all beyond the best so many
 FORGOTTEN, MAX_POSES = 12.0, 2000
+# poses of an image that are held at a time: of a posterior that is broader the best
+MAX_HELD = 300_000
 # poses drawn from all of a posterior, which stand for it where it is broad
 DRAWN = 100
 
@@ -41,6 +43,7 @@ class FoundPoses:
     rows : (p,) numbers of direction and structure (row k · n_directions + j is direction j of structure k);
     shifts : (p,) numbers of the grid's shifts; angles : (p,) in-plane steps; scores : (p,) nats
     log_evidence : log Σ exp score over all poses that were not forgotten; those above may be the best of them only
+    entropy : of the posterior over all of these, nats
     drawn : (DRAWN, 3) rows, shifts and angles of poses drawn from all of these by their posterior
     scored : poses scored on all levels; pruned : for each level but the last the share of the whole grid's pairs of
     direction and shift, in cells of that level, that were given up by then; capped : whether MAX_PAIRS decided, and not
@@ -52,6 +55,7 @@ class FoundPoses:
     angles: np.ndarray
     scores: np.ndarray
     log_evidence: float
+    entropy: float
     drawn: np.ndarray
     scored: int = 0
     pruned: list = field(default_factory=list)
@@ -67,8 +71,9 @@ class FoundPoses:
 class BoundedSearch:
     """Searches images against the maps of `levels`, [Level] coarse to fine, the last at the resolution in use.
 
-    shrinkage : (shells,) s of each shell (bounds.py); rng : for the sample of cells; threads : images at a time
-    exhaustive : score every pose of the finest grid instead
+    shrinkage : (K, shells) s of each map (bounds.py); rng : for the sample of cells; threads : images at a time
+    exhaustive : score every pose of the finest grid instead; deviations : of the noise that the bound allows for;
+    soft_margin : nats below the incumbent down to which poses are followed, since they count in a soft posterior
     """
 
     def __init__(self, levels, *, shrinkage, rng, threads: int = 1, exhaustive: bool = False,
@@ -110,7 +115,8 @@ class BoundedSearch:
         """Pairs of the next level that lie in the cells which the bound leaves of the scored ones."""
         pairs, top = scored
         level = self.levels[depth]
-        bound = top + most[pairs // len(level.grid.shifts_a)]
+        rows, shifts = np.divmod(pairs, len(level.grid.shifts_a))
+        bound = top + most[rows] + self._cells[depth].prior_gain[shifts]
         kept = np.flatnonzero(bound >= incumbent - self.soft_margin)
         if len(kept) > MAX_PAIRS:
             kept = kept[np.argpartition(-bound[kept], MAX_PAIRS)[:MAX_PAIRS]]
@@ -178,7 +184,8 @@ class BoundedSearch:
     def _score_image(level, bank, matched, i, pairs, rows, take):
         n_shifts = len(level.grid.shifts_a)
         if pairs is None:
-            flat, selection, picked = (rows[:, None] * n_shifts + np.arange(n_shifts)).ravel(), Selection(rows), None
+            flat, picked = (rows[:, None] * n_shifts + np.arange(n_shifts)).ravel(), None
+            selection = Selection() if len(rows) == level.n_rows else Selection(rows)
         else:
             flat = pairs[np.searchsorted(pairs, rows[0] * n_shifts):np.searchsorted(pairs, (rows[-1] + 1) * n_shifts)]
             if not len(flat):
@@ -193,7 +200,7 @@ class BoundedSearch:
 
 
 class _Cells:
-    """Which pairs of a finer level lie in the cells of a coarser one's."""
+    """Which pairs of a finer level lie in the cells of a coarser one's, and what the shifts' prior adds there."""
 
     def __init__(self, coarse, fine):
         order = np.argsort(fine.grid.parents, kind="stable")
@@ -206,6 +213,9 @@ class _Cells:
         # at the rim of the circle a shift may lie in no cell: it goes with the nearest
         within[np.arange(len(gap)), gap.argmin(axis=1)] = True
         self.near = [np.flatnonzero(column) for column in within.T]
+        # a shift within the cell may be likelier beforehand than the cell's own
+        weights = fine.grid.log_shift_weights
+        self.prior_gain = np.array([weights[near].max() for near in self.near]) - coarse.grid.log_shift_weights
 
     def children(self, pairs) -> np.ndarray:
         """Sorted numbers of the finer level's pairs, row · shifts + shift."""
@@ -222,24 +232,41 @@ class _Found:
     """Gathers the poses of one image that count."""
 
     def __init__(self):
-        self.best, self.parts = -np.inf, []
+        self.best, self.parts, self.held = -np.inf, [], 0
         self.scored, self.pruned, self.capped, self.incumbent = 0, [], False, -np.inf
 
     def add(self, pairs, scores):
+        """Take (angles, p) scores of p pairs."""
         self.scored += scores.size
         self.best = max(self.best, float(scores.max()))
         angle, column = np.nonzero(scores >= self.best - FORGOTTEN)
         self.parts.append((pairs[column], angle, scores[angle, column]))
+        self.held += len(angle)
+        if self.held > MAX_HELD:
+            self._thin()
 
     def result(self, n_shifts) -> FoundPoses:
+        """The image's FoundPoses; n_shifts : of the grid."""
         pairs, angles, scores = (np.concatenate(column) for column in zip(*self.parts))
         scores = scores.astype(float)
         order = np.argsort(-scores, kind="stable")[:int((scores >= self.best - FORGOTTEN).sum())]
-        mass = np.cumsum(np.exp(scores[order] - self.best))
+        mass = np.exp(scores[order] - self.best)
+        evidence = float(self.best + np.log(mass.sum()))
+        entropy = evidence - float(mass @ scores[order] / mass.sum())
         # evenly through the cumulated mass: each pose as often as its share asks for, without random numbers
-        picked = order[np.searchsorted(mass, (np.arange(DRAWN) + 0.5) / DRAWN * mass[-1])]
+        cumulated = np.cumsum(mass)
+        picked = order[np.searchsorted(cumulated, (np.arange(DRAWN) + 0.5) / DRAWN * cumulated[-1])]
         drawn = np.stack([*np.divmod(pairs[picked], n_shifts), angles[picked]], axis=1)
         order = order[:MAX_POSES]
         rows, shifts = np.divmod(pairs[order], n_shifts)
-        return FoundPoses(rows, shifts, angles[order], scores[order], float(self.best + np.log(mass[-1])), drawn,
-                          self.scored, self.pruned, self.capped, self.incumbent)
+        return FoundPoses(rows, shifts, angles[order], scores[order], evidence, entropy, drawn, self.scored,
+                          self.pruned, self.capped, self.incumbent)
+
+    def _thin(self):
+        """Keep what is not forgotten by now, and of that the best."""
+        pairs, angles, scores = (np.concatenate(column) for column in zip(*self.parts))
+        kept = np.flatnonzero(scores >= self.best - FORGOTTEN)
+        if len(kept) > MAX_HELD // 2:
+            kept = kept[np.argpartition(-scores[kept], MAX_HELD // 2)[:MAX_HELD // 2]]
+            self.capped = True
+        self.parts, self.held = [(pairs[kept], angles[kept], scores[kept])], len(kept)

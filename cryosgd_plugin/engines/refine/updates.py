@@ -9,6 +9,9 @@ from ...core.noise import border_noise_spectrum
 NOISE_IMAGES = 300
 # particles' scales: relative spread expected beforehand, and limits
 SCALE_SPREAD, SCALE_LIMITS = 0.2, (0.3, 3.0)
+# images of its group that the mean of all groups is worth, and the least share of the former σ² that a new one may be:
+# a few images tell little of a shell of a few coefficients
+POOLED_IMAGES, LEAST_NOISE = 50, 0.2
 
 
 def border_noise(config, table, source, halves) -> np.ndarray:
@@ -16,7 +19,7 @@ def border_noise(config, table, source, halves) -> np.ndarray:
 
     halves : the rows of each half
     """
-    spectra = np.ones((2, len(table.optics), config.box_size // 2 + 1))
+    spectra = np.full((2, len(table.optics), config.box_size // 2 + 1), np.nan)
     circle = min(config.diameter_a / 2 / config.pixel_size, 0.47 * config.box_size)
     for half, rows in enumerate(halves):
         for group in np.unique(table.optics_id[rows]):
@@ -27,22 +30,33 @@ def border_noise(config, table, source, halves) -> np.ndarray:
 
 
 def update_noise(noise, sums, preparer) -> None:
-    """Put the residuals of both halves' HalfSums into (2, groups, shells) σ²; preparer : ImagePreparer of the sums."""
+    """Put the residuals of both halves' HalfSums into (2, groups, shells) σ²; preparer : ImagePreparer of the sums.
+
+    Groups of few images are drawn to the mean of their half.
+    """
+    per_coefficient = np.maximum(preparer.counts, 1) * preparer.noise_share
     for half, one in enumerate(sums):
+        pooled = one.residual.sum(axis=0) / one.images.sum() / per_coefficient
         for group in np.flatnonzero(one.images):
-            spectrum = one.residual[group] / one.images[group] / np.maximum(preparer.counts, 1) / preparer.noise_share
-            noise[half, group, 1:len(spectrum)] = spectrum[1:]
+            count = one.images[group]
+            own = one.residual[group] / count / per_coefficient
+            spectrum = (count * own + POOLED_IMAGES * pooled) / (count + POOLED_IMAGES)
+            last = len(spectrum)
+            spectrum = np.maximum(spectrum, LEAST_NOISE * noise[half, group, :last])
+            noise[half, group, 1:last] = spectrum[1:]
             # what no map reaches is as its outermost shell, and DC as the first
-            noise[half, group, len(spectrum):] = spectrum[-1]
+            noise[half, group, last:] = spectrum[-1]
             noise[half, group, 0] = spectrum[1]
 
 
 def update_scale(scale, posed, rows) -> None:
-    """Correct (n,) scales by how much of its slice each image holds; posed : [(rows, PosedImages)] of all `rows`.
+    """Put how much of its slice each image holds into (n,) scales; posed : [(rows, PosedImages)] of all `rows`.
 
-    A particle of weak signal keeps near the mean, which stays 1.
+    The most probable scale under a normal prior about 1: a particle of weak signal keeps near it. The mean stays 1.
     """
     prior = 1 / SCALE_SPREAD ** 2
     for part, result in posed:
-        scale[part] = np.clip(scale[part] * (result.linear + prior) / (result.square + prior), *SCALE_LIMITS)
+        # the sums are over half of the plane, and hold the scale so far
+        linear, square = 2 * result.linear / scale[part], 2 * result.square / scale[part] ** 2
+        scale[part] = np.clip((linear + prior) / (square + prior), *SCALE_LIMITS)
     scale[rows] /= scale[rows].mean()
