@@ -4,8 +4,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryosgd_plugin.core.poses import angular_distance_deg
+from cryosgd_plugin.core.symmetry import point_group
 from cryosgd_plugin.engines.refine.images import ImagePreparer
-from cryosgd_plugin.engines.refine.modes import Modes, climb, grid_modes, grid_rotations
+from cryosgd_plugin.engines.refine.modes import Modes, _met, climb, grid_modes, grid_rotations
 from cryosgd_plugin.engines.refine.posing import cubature
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL
 from cryosgd_plugin.tests.test_bounded_search import N, run, sample
@@ -32,12 +33,13 @@ def started(rows, angles, shifts, grid):
                  rows // grid.n_directions)
 
 
-def climb_from(starts, levels, images, table, grid):
+def climb_from(starts, levels, images, table, grid, symmetry="C1"):
     radius = grid.polar.radius
     preparer = ImagePreparer(radius, radius, box_size=BOX, pixel_size=PIXEL, mask_radius_a=90.0)
     prepared = preparer.prepare(images, preparer.low_passed(images), table, np.arange(len(images)), noise())
     return climb(levels[-1].halves, prepared.masked, prepared.ctf_power, preparer.points, starts, extent_a=EXTENT,
-                 angle_step=np.radians(grid.spacing_deg), shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a)
+                 angle_step=np.radians(grid.spacing_deg), shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a,
+                 operators=point_group(symmetry))
 
 
 def test_grid_rotations_are_those_of_the_grid(climbed):
@@ -93,13 +95,29 @@ def test_modes_that_meet_are_counted_once(climbed):
     assert np.sort(weights, axis=1) == pytest.approx(np.tile([0.0, 1.0], (N, 1)))
 
 
+def test_symmetry_mates_are_one_mode(climbed):
+    """A peak and its mate, as both sides of an asymmetric unit's rim show it."""
+    starts, _, table, grid = climbed
+    levels, images, table = sample(0.1)
+    mate = point_group("C2")[1] if not np.allclose(point_group("C2")[1], np.eye(3)) else point_group("C2")[0]
+    both = Modes(np.repeat(starts.image, 2), np.stack([starts.rotations, starts.rotations @ mate], 1).reshape(-1, 3, 3),
+                 np.repeat(starts.shifts_a, 2, axis=0), np.repeat(starts.scores, 2), None, None,
+                 np.repeat(starts.structures, 2))
+    met = _met(both, both.rotations, both.shifts_a, both.scores, np.radians(grid.spacing_deg), grid.shift_step_a,
+               point_group("C2"))
+    assert np.array_equal(met, np.tile([False, True], N))
+    alone = _met(both, both.rotations, both.shifts_a, both.scores, np.radians(grid.spacing_deg), grid.shift_step_a,
+                 point_group("C1"))
+    assert not alone.any()
+
+
 def test_modes_are_apart_and_hold_the_mass():
     levels, images, table = sample(0.1)
     for one in run(levels, images, table):
-        heads, mass = grid_modes(one, levels[-1].grid)
+        heads, mass = grid_modes(one, levels[-1].grid, point_group("C1"))
         assert heads[0] == 0 and mass > 0.99
     weak = run(*sample(1.5))
-    assert np.mean([grid_modes(one, levels[-1].grid)[1] for one in weak]) < 0.5
+    assert np.mean([grid_modes(one, levels[-1].grid, point_group("C1"))[1] for one in weak]) < 0.5
 
 
 def test_cubature_has_the_mean_and_the_covariance(climbed):

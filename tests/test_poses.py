@@ -5,7 +5,7 @@ from scipy.special import eval_legendre
 
 from cryosgd_plugin.core import poses
 from cryosgd_plugin.core.errors import InputError
-from cryosgd_plugin.core.symmetry import rotate_volume
+from cryosgd_plugin.core.symmetry import point_group, rotate_volume
 
 
 def blob(box, at_xyz, width=1.5):
@@ -204,3 +204,12 @@ def test_parallel_transport_to_the_reference_itself():
     frame = poses.euler_to_matrix(angles[0], angles[1], 0.0)
     assert poses.parallel_transport_psi(frame, reference) == pytest.approx([-130.0])
     assert poses.parallel_transport_psi(frame.astype(np.float32), reference) == pytest.approx([-130.0], abs=1e-4)
+
+
+def test_distance_to_the_nearest_mate():
+    operators = point_group("D3")
+    sample = poses.random_rotations(20, np.random.default_rng(0))
+    direct = np.min([poses.angular_distance_deg(sample, sample[3] @ operator) for operator in operators], axis=0)
+    assert poses.distance_to_mates_deg(sample, sample[3], operators) == pytest.approx(direct, abs=0.1)
+    mates = sample[3] @ operators
+    assert poses.distance_to_mates_deg(mates, sample[3], operators) == pytest.approx(np.zeros(6), abs=0.1)

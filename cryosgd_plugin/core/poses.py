@@ -160,6 +160,16 @@ def angular_distance_deg(a, b):
     return 2.0 * np.degrees(np.arcsin(np.minimum(sine, 1.0)))
 
 
+def distance_to_mates_deg(rotations, reference, operators):
+    """Angle in degrees from each pose to the nearest of a reference pose's symmetry mates.
+
+    rotations : (n, 3, 3); reference : (3, 3); operators : (g, 3, 3) of the point group. Returns (n,), good to 0.1°.
+    """
+    mates = np.asarray(reference) @ np.asarray(operators)
+    traces = np.asarray(rotations).reshape(-1, 9) @ mates.reshape(-1, 9).T
+    return np.degrees(np.arccos(np.clip((traces.max(axis=1) - 1) / 2, -1, 1)))
+
+
 def random_rotations(n, rng):
     """n rotations drawn uniformly over SO(3) with the numpy Generator `rng`: (n, 3, 3) float64."""
     # a normal 4-vector has a uniform direction, and uniform unit quaternions are uniform rotations (Shoemake 1992)

@@ -171,7 +171,7 @@ class Refinement:
                                shrinkage=np.clip(self.shell_fsc[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
                                rng=np.random.default_rng(config.seed), threads=self.threads,
                                exhaustive=config.search == "exhaustive", deviations=config.deviations)
-        return Poser(search, preparer, soft=config.marginal == "soft")
+        return Poser(search, preparer, self.operators, soft=config.marginal == "soft")
 
     def _preparer(self, radius):
         config = self.config

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ...core.poses import angular_distance_deg
+from ...core.poses import distance_to_mates_deg
 from ...ops.pose_score import pose_terms
 
 # modes followed in an image, and the posterior mass of the grid that must lie near them
@@ -46,8 +46,11 @@ class Modes:
     structures: np.ndarray
 
 
-def grid_modes(found, grid):
-    """Numbers of the poses of one image that are the best of their modes, and the posterior mass near these."""
+def grid_modes(found, grid, operators):
+    """Numbers of the poses of one image that are the best of their modes, and the posterior mass near these.
+
+    operators : of the symmetry; a peak at the rim of its asymmetric unit shows at both sides and is one mode.
+    """
     spacing = max(grid.spacing_deg, 360 / grid.polar.n_angles)
     structures = found.rows // grid.n_directions
     rotations = grid_rotations(grid, found.rows, found.angles)
@@ -60,7 +63,7 @@ def grid_modes(found, grid):
         if found.scores[head] < least:
             break
         heads.append(head)
-        near = angular_distance_deg(rotations, rotations[head]) <= REACH * spacing
+        near = distance_to_mates_deg(rotations, rotations[head], operators) <= REACH * spacing
         near &= np.abs(shifts - shifts[head]).max(axis=1) <= REACH * grid.shift_step_a
         free &= ~(near & (structures == structures[head]))
     return np.array(heads), float(found.weights[~free].sum())
@@ -77,12 +80,12 @@ def grid_rotations(grid, rows, angles) -> np.ndarray:
 
 
 def climb(halves, filtered, weight, points, starts: Modes, *, extent_a: float, angle_step: float, shift_step_a: float,
-          shift_sd_a: float) -> Modes:
+          shift_sd_a: float, operators) -> Modes:
     """Each mode at its peak.
 
     halves : K half volumes; filtered, weight, points : of the images (ops/pose_score.py); starts : modes on the grid
     extent_a : side of the box, Å; angle_step (rad), shift_step_a : of the grid, which no single step exceeds
-    shift_sd_a : width of the Gaussian prior on shifts
+    shift_sd_a : width of the Gaussian prior on shifts; operators : of the symmetry
     """
     # in units of the grid's steps every number is about one
     unit = np.array([angle_step] * 3 + [shift_step_a / extent_a] * 2)
@@ -129,13 +132,13 @@ def climb(halves, filtered, weight, points, starts: Modes, *, extent_a: float, a
         active[members] = np.where(better, gain > SMALL_GAIN, damping[members] < 1e3)
     covariances = np.linalg.inv(curvatures + flat - prior)
     log_mass = scores + 0.5 * np.linalg.slogdet(covariances)[1]
-    log_mass[_met(starts, rotations, shifts * extent_a, scores, angle_step, shift_step_a)] = -np.inf
+    log_mass[_met(starts, rotations, shifts * extent_a, scores, angle_step, shift_step_a, operators)] = -np.inf
     back = np.array([1, 1, 1, extent_a, extent_a])
     return Modes(starts.image, rotations, shifts * extent_a, scores, covariances * back * back[:, None],
                  _shares(starts.image, log_mass), starts.structures)
 
 
-def _met(starts, rotations, shifts_a, scores, angle_step, shift_step_a):
+def _met(starts, rotations, shifts_a, scores, angle_step, shift_step_a, operators):
     """(m,) bool: modes that have climbed to the peak of another of the same image, which scores as much or more."""
     met = np.zeros(len(scores), bool)
     repeated = np.flatnonzero(np.bincount(starts.image) > 1)
@@ -144,7 +147,7 @@ def _met(starts, rotations, shifts_a, scores, angle_step, shift_step_a):
         mine = mine[np.argsort(-scores[mine], kind="stable")]
         for number, mode in enumerate(mine[1:], 1):
             others = mine[:number][starts.structures[mine[:number]] == starts.structures[mode]]
-            near = np.radians(angular_distance_deg(rotations[others], rotations[mode])) < MET * angle_step
+            near = distance_to_mates_deg(rotations[others], rotations[mode], operators) < np.degrees(MET * angle_step)
             near &= np.abs(shifts_a[others] - shifts_a[mode]).max(axis=1) < MET * shift_step_a
             met[mode] = near.any()
     return met

@@ -60,11 +60,11 @@ class Poser:
     """Poses the images of one half-set against its maps.
 
     search : BoundedSearch; preparer : ImagePreparer of the maps to make, whose radius may be beyond the search's
-    soft : whether all modes count, or the best alone
+    operators : of the symmetry; soft : whether all modes count, or the best alone
     """
 
-    def __init__(self, search, preparer, *, soft: bool = True):
-        self.search, self.preparer, self.soft = search, preparer, soft
+    def __init__(self, search, preparer, operators, *, soft: bool = True):
+        self.search, self.preparer, self.operators, self.soft = search, preparer, operators, soft
         self.level = search.levels[-1]
         self.halves = self.level.halves
         self.radius = self.level.grid.polar.radius
@@ -76,13 +76,13 @@ class Poser:
         low = preparer.low_passed(images)
         found = self.search.run(low, table, rows, noise, previous)
         prepared = preparer.prepare(images, low, table, rows, noise)
-        heads = [grid_modes(one, grid) for one in found]
+        heads = [grid_modes(one, grid, self.operators) for one in found]
         broad = np.array([mass < HELD_MASS for _, mass in heads])
         starts = _starts(found, [head for head, _ in heads], grid)
         masked, weight = prepared.masked, np.ascontiguousarray(prepared.ctf_power[:, :self.used])
         modes = climb(self.halves, masked, weight, preparer.points[:self.used], starts, extent_a=preparer.extent_a,
                       angle_step=np.radians(max(grid.spacing_deg, 360 / grid.polar.n_angles)),
-                      shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a)
+                      shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a, operators=self.operators)
         if not self.soft:
             modes.weights = _hard(modes.image, modes.weights)
         poses = self._poses(modes, found, np.flatnonzero(broad & self.soft))
