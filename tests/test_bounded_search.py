@@ -19,11 +19,11 @@ def sample(noise_sd):
     return levels, source.images(np.arange(N), BOX), table
 
 
-def run(levels, images, table, previous=None, **options):
+def run(levels, images, table, **options):
     radius = levels[-1].grid.polar.radius
     made = BoundedSearch(levels, shrinkage=np.ones((len(levels[-1].halves), radius + 1)),
                          rng=np.random.default_rng(0), **options)
-    return made.run(images, table, np.arange(len(images)), noise(), previous)
+    return made.run(images, table, np.arange(len(images)), noise())
 
 
 def best(found):
@@ -63,16 +63,12 @@ def test_a_limit_of_pairs_is_said(monkeypatch):
     assert any(one.capped for one in run(*sample(1.5)))
 
 
-def test_a_known_pose_is_the_incumbent():
-    """The best pose of another search, given beforehand, bounds the descent from below."""
-    levels, images, table = sample(0.4)
-    exact = run(levels, images, table, exhaustive=True)
-    known = [(one.rows[0], one.shifts[0]) for one in exact]
-    found = run(levels, images, table, previous=known)
-    for one, other in zip(found, exact):
-        assert one.incumbent == pytest.approx(other.scores[0], abs=1e-3)
-    none = run(levels, images, table, previous=[None] * N)
-    assert best(none) == best(found)
+def test_the_incumbent_is_a_pose_of_the_grid():
+    """The bound is held against a score that was found, mostly the best one."""
+    levels, images, table = sample(0.1)
+    incumbents, best_scores = zip(*((one.incumbent, one.scores[0]) for one in run(levels, images, table)))
+    assert np.all(np.array(incumbents) <= np.array(best_scores) + 1e-3)
+    assert np.mean(np.array(incumbents) > np.array(best_scores) - 1e-3) > 0.8
 
 
 def test_threads_and_pieces_of_the_bank_do_not_change_the_result(monkeypatch):

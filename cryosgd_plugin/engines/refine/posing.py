@@ -70,11 +70,11 @@ class Poser:
         self.radius = self.level.grid.polar.radius
         self.used = preparer.within(self.radius)
 
-    def add(self, images, table, rows, noise, sums: HalfSums, previous=None) -> PosedImages:
+    def add(self, images, table, rows, noise, sums: HalfSums) -> PosedImages:
         """Pose images of one optics group and add them to the sums. noise : σ² by Fourier radius."""
         grid, preparer = self.level.grid, self.preparer
         low = preparer.low_passed(images)
-        found = self.search.run(low, table, rows, noise, previous)
+        found = self.search.run(low, table, rows, noise)
         prepared = preparer.prepare(images, low, table, rows, noise)
         heads = [grid_modes(one, grid, self.operators) for one in found]
         broad = np.array([mass < HELD_MASS for _, mass in heads])

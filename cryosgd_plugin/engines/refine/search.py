@@ -1,10 +1,10 @@
 """The best poses of each image on a fine grid over all orientations and shifts, found without scoring most of them.
 
 The search goes through the levels of engines/abinitio/grids.py, from low to high resolution. Paper 0 §0.3: every pose
-of the coarsest grid is scored at its low resolution; a quick descent from the best few, and from a pose known before,
-scores a good pose at the full resolution, the incumbent; a cell whose bound (bounds.py) lies below it can't hold the
-best pose and is given up, the others are cut into the cells of the next level and scored there, and so on. The in-plane
-angle is never cut: scores at all angles cost one Fourier transform, so what survives are pairs of direction and shift.
+of the coarsest grid is scored at its low resolution; a quick descent from the best few scores a good pose at the full
+resolution, the incumbent; a cell whose bound (bounds.py) lies below it can't hold the best pose and is given up, the
+others are cut into the cells of the next level and scored there, and so on. The in-plane angle is never cut: scores at
+all angles cost one Fourier transform, so what survives are pairs of direction and shift.
 """
 from __future__ import annotations
 
@@ -86,11 +86,10 @@ class BoundedSearch:
                                   finest.matcher.extent, rng) for coarse, fine in zip(self.levels, self.levels[1:])]
         self._cells = [_Cells(coarse, fine) for coarse, fine in zip(self.levels, self.levels[1:])]
 
-    def run(self, images, table, rows, noise, previous=None) -> list:
+    def run(self, images, table, rows, noise) -> list:
         """[FoundPoses] of the images (n, b, b) of some table rows.
 
-        noise : σ² by Fourier radius; previous : None, or of each image (row, shift) on the finest grid of a pose that
-        is known to be good, None where there is none
+        noise : σ² by Fourier radius
         """
         matched = [level.matcher.prepare(images, table, rows, noise) for level in self.levels]
         n = len(images)
@@ -100,7 +99,7 @@ class BoundedSearch:
         for depth in range(len(self.levels) - 1):
             tops = self._tops(depth, matched[depth], pairs)
             if depth == 0:
-                incumbents = self._descend(matched, tops, limits, previous)
+                incumbents = self._descend(matched, tops, limits)
             for i in range(n):
                 found[i].scored += len(tops[i][1]) * self.levels[depth].grid.polar.n_angles
                 pairs[i] = self._survivors(depth, tops[i], limits[depth].most(i, self.deviations), incumbents[i],
@@ -127,25 +126,15 @@ class BoundedSearch:
         found.pruned.append(1 - len(kept) / (level.n_rows * len(level.grid.shifts_a)))
         return self._cells[depth].children(pairs[kept])
 
-    def _descend(self, matched, tops, limits, previous):
+    def _descend(self, matched, tops, limits):
         """(n,) score of the best pose on the finest grid that a narrow search comes upon."""
         n = len(tops)
-        best = np.full(n, -np.inf)
         # what the bound promises beyond the level tells directions apart that look alike below it
         pairs = [self._beam(0, tops[i][0], tops[i][1] + 0.5 * limits[0].tail_power[i][
             tops[i][0] // len(self.levels[0].grid.shifts_a)]) for i in range(n)]
-        for depth in range(1, len(self.levels)):
-            last = depth == len(self.levels) - 1
-            if last and previous is not None:
-                known = [[] if pair is None else [pair[0] * len(self.levels[-1].grid.shifts_a) + pair[1]]
-                         for pair in previous]
-                pairs = [np.union1d(mine, more).astype(int) for mine, more in zip(pairs, known)]
-            tops = self._tops(depth, matched[depth], pairs)
-            if last:
-                best = np.array([top.max() for _, top in tops])
-            else:
-                pairs = [self._beam(depth, *top) for top in tops]
-        return best
+        for depth in range(1, len(self.levels) - 1):
+            pairs = [self._beam(depth, *top) for top in self._tops(depth, matched[depth], pairs)]
+        return np.array([top.max() for _, top in self._tops(len(self.levels) - 1, matched[-1], pairs)])
 
     def _beam(self, depth, pairs, top):
         kept = np.argpartition(-top, min(BEAM, len(top) - 1))[:BEAM]
