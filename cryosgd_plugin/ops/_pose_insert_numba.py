@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from ._slicing_numba import CHUNK_MEMORY, MAX_CHUNKS
+from ._slicing_numba import CHUNK_MEMORY, MAX_CHUNKS, spread_trilinear
 
 
 def insert_poses(filtered, weight, points, rotations, shifts, image, mass, padding, numerator, total):
@@ -25,7 +25,6 @@ def insert_poses(filtered, weight, points, rotations, shifts, image, mass, paddi
 def _insert(filtered, weight, points, rotations, shifts, image, mass, padding, reach, numerators, totals):
     chunks = len(numerators)
     centre = np.float32(numerators.shape[1] // 2)
-    one = np.float32(1)
     for chunk in prange(chunks):
         numerator, total = numerators[chunk], totals[chunk]
         along_x, along_y = np.empty(reach + 1, np.complex64), np.empty(2 * reach + 1, np.complex64)
@@ -51,16 +50,4 @@ def _insert(filtered, weight, points, rotations, shifts, image, mass, padding, r
                 if x < 0:
                     x, y, z = -x, -y, -z
                     value = np.conj(value)
-                y += centre
-                z += centre
-                x0, y0, z0 = int(x), int(y), int(z)
-                fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-                for dz in range(2):
-                    wz = fz if dz else one - fz
-                    for dy in range(2):
-                        wy = wz * (fy if dy else one - fy)
-                        w0, w1 = wy * (one - fx), wy * fx
-                        numerator[z0 + dz, y0 + dy, x0] += w0 * value
-                        numerator[z0 + dz, y0 + dy, x0 + 1] += w1 * value
-                        total[z0 + dz, y0 + dy, x0] += w0 * w
-                        total[z0 + dz, y0 + dy, x0 + 1] += w1 * w
+                spread_trilinear(numerator, total, x, y + centre, z + centre, value, w)

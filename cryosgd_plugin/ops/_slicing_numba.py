@@ -27,6 +27,23 @@ def insert_points(values, weights, rotations, points, numerator, weight_volume):
     weight_volume += weight_volumes.sum(axis=0)
 
 
+@njit(inline="always")
+def spread_trilinear(numerator, weight_volume, x, y, z, value, weight):
+    """Add a value and its weight to the eight nodes around (x, y, z) ≥ 0, in the volumes' own pixels."""
+    one = np.float32(1)
+    x0, y0, z0 = int(x), int(y), int(z)
+    fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+    for dz in range(2):
+        wz = fz if dz else one - fz
+        for dy in range(2):
+            wy = wz * (fy if dy else one - fy)
+            w0, w1 = wy * (one - fx), wy * fx
+            numerator[z0 + dz, y0 + dy, x0] += w0 * value
+            numerator[z0 + dz, y0 + dy, x0 + 1] += w1 * value
+            weight_volume[z0 + dz, y0 + dy, x0] += w0 * weight
+            weight_volume[z0 + dz, y0 + dy, x0 + 1] += w1 * weight
+
+
 @njit(parallel=True, cache=True, fastmath=True)
 def _slice(half, rotations, points, values):
     centre = np.float32(half.shape[0] // 2)
@@ -57,7 +74,6 @@ def _slice(half, rotations, points, values):
 def _insert(values, weights, rotations, points, numerators, weight_volumes):
     chunks = len(numerators)
     centre = np.float32(numerators.shape[1] // 2)
-    one = np.float32(1)
     for chunk in prange(chunks):
         numerator, weight_volume = numerators[chunk], weight_volumes[chunk]
         for n in range(chunk * len(rotations) // chunks, (chunk + 1) * len(rotations) // chunks):
@@ -73,16 +89,4 @@ def _insert(values, weights, rotations, points, numerators, weight_volumes):
                 if x < 0:
                     x, y, z = -x, -y, -z
                     value = np.conj(value)
-                y += centre
-                z += centre
-                x0, y0, z0 = int(x), int(y), int(z)
-                fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-                for dz in range(2):
-                    wz = fz if dz else one - fz
-                    for dy in range(2):
-                        wy = wz * (fy if dy else one - fy)
-                        w0, w1 = wy * (one - fx), wy * fx
-                        numerator[z0 + dz, y0 + dy, x0] += w0 * value
-                        numerator[z0 + dz, y0 + dy, x0 + 1] += w1 * value
-                        weight_volume[z0 + dz, y0 + dy, x0] += w0 * weight
-                        weight_volume[z0 + dz, y0 + dy, x0 + 1] += w1 * weight
+                spread_trilinear(numerator, weight_volume, x, y + centre, z + centre, value, weight)
