@@ -23,10 +23,10 @@ CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
 
 
-def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3):
+def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3, keep_poses=False):
     options = {} if blobs is None else dict(blobs=blobs)
     source, table = particles(n, noise_sd=noise_sd, seed=seed, **options)
-    unknown = replace(table, rotations=None, shifts_a=None)
+    unknown = table if keep_poses else replace(table, rotations=None, shifts_a=None)
     engine = Refinement(config, unknown, source, [density() if reference is None else reference])
     return engine, list(engine.steps()), table
 

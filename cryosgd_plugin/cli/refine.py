@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+
 from ..core.errors import InputError
-from ..engines.refine.config import MARGINALS, RefineConfig
+from ..engines.refine.config import MARGINALS, SEARCHES, RefineConfig
 from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
 
 
@@ -13,9 +15,9 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "refine", help="refine a map from one or several references (branch and bound)",
         description="Gold-standard refinement of one or several references: two independent half-sets, poses found by "
-                    "a bounded search over all orientations and shifts. Reads no poses. Writes volume.mrc, half1.mrc, "
-                    "half2.mrc (of several classes class001.mrc and so on), mask.mrc, particles.star, fsc.star, "
-                    "history.json, summary.json and pictures into DIR.")
+                    "a bounded search over all orientations and shifts. Reads no poses but for a local search. Writes "
+                    "volume.mrc, half1.mrc, half2.mrc (of several classes class001.mrc and so on), mask.mrc, "
+                    "particles.star, fsc.star, history.json, summary.json and pictures into DIR.")
     parser.set_defaults(run=run)
     parser.add_argument("particles", metavar="PARTICLES.star", help="RELION STAR file (3.0 or 3.1) with CTF values")
     parser.add_argument("--reference", nargs="+", required=True, metavar="MAP.mrc",
@@ -37,6 +39,9 @@ def run(arguments) -> int:
     if not table.has_ctf:
         raise InputError(f"{arguments.particles} has no CTF (rlnDefocusU and others); estimate it first")
     mask = None if arguments.mask in ("dynamic", "sphere") else os.path.abspath(arguments.mask)
+    if arguments.search == "local" and table.rotations is None:
+        raise InputError(f"a local search begins at poses, and {arguments.particles} has none (rlnAngleRot and "
+                         "others); refine globally first")
     config = make_config(arguments, table)
     with RefineJob(arguments.output, table, config, references=[os.path.abspath(path) for path in arguments.reference],
                    mask=mask, source_file=os.path.abspath(arguments.particles), device=arguments.device,
@@ -53,6 +58,10 @@ def make_config(arguments, table) -> RefineConfig:
     values.update(pixel_size=table.pixel_size, box_size=table.box_size, classes=len(arguments.reference),
                   mask=arguments.mask if arguments.mask in ("dynamic", "sphere") else "map",
                   diameter_a=diameter_or_default(arguments, table))
+    if values.get("search") == "local" and "shift_range_a" not in values:
+        # the shifts that the particles have lie within, and as far around them as asked for
+        reach = float(np.hypot(*table.shifts_a.T).max()) + values.get("local_shift_a", RefineConfig.local_shift_a)
+        values["shift_range_a"] = max(RefineConfig(**values).shift_range, reach)
     return RefineConfig(**values)
 
 
@@ -68,7 +77,14 @@ def _add_config_options(parser):
         metavar="A")
     add("--shift-range", "shift_range_a", "largest shift searched, Å", "6 %% of the diameter, at least 10", type=float,
         metavar="A")
-    add("--search", "search", "bounded, or exhaustive on the same grid", choices=("bounded", "exhaustive"))
+    add("--search", "search", "bounded; exhaustive on the same grid; or local, around the poses in PARTICLES.star",
+        choices=SEARCHES)
+    add("--local-angle", "local_angle_deg", "range of a local search, degrees", metavar="DEG")
+    add("--local-shift", "local_shift_a", "range of a local search, Å", metavar="A")
+    add("--certificate-share", "certificate_share", "score this share of poses more to certify the bounded search on a "
+        "sample of the images; 0 for none", metavar="SHARE")
+    options.switch("--overfitting-test", "overfitting_test", "refine a second time, with the particles' phases "
+                   "randomised at high resolution, to see what noise alone would claim (doubles the time)")
     add("--deviations", "deviations", "standard deviations of noise that the bound allows for", metavar="K")
     add("--marginal", "marginal", "sum over the poses that count, or take the best", choices=MARGINALS)
     options.switch("--scale-correction", "scale_correction", "estimate how strong each particle's signal is")

@@ -8,6 +8,9 @@ from scipy.linalg import solveh_banded
 from .backend import array_module, to_host
 from .errors import InputError
 
+# the largest step between neighbouring voxels of a raised-cosine edge three voxels wide is 0.5
+HARD_STEP = 0.7
+
 
 def soft_circle(box, radius_px, edge_px, xp=np):
     """1 within radius_px of the centre, 0 beyond radius_px + edge_px, a raised cosine between: (box, box) float32."""
@@ -73,6 +76,12 @@ def check_mask(mask, box):
     if high <= 0:
         raise InputError("the mask is empty (all zero); lower the threshold it was made with")
     return np.clip(mask, 0, 1)
+
+
+def has_hard_edge(mask) -> bool:
+    """Whether a mask (d, d, d) jumps from outside to inside within a voxel: its edge is no wider than two."""
+    mask = np.asarray(mask)
+    return any(float(np.abs(np.diff(mask, axis=axis)).max()) > HARD_STEP for axis in range(mask.ndim))
 
 
 def soft_mask_from_volume(volume, threshold, extend_px, edge_px):

@@ -16,7 +16,7 @@ def refuse_other_job(folder, job: dict, names) -> None:
             continue
         hint = {"version": f"it was begun by version {known.get('version')}", "table": "the particles differ",
                 "start_map": "the starting map differs", "references": "the references differ",
-                "mask": "the mask differs", "half_sets": "the half-sets differ",
+                "mask": "the mask differs", "poses": "the particles' poses differ", "half_sets": "the half-sets differ",
                 "restarts": f"{known.get('restarts')} restarts were asked for then, {job.get('restarts')} now",
                 "parameters": _difference(known.get("parameters"), job["parameters"])
                 }.get(name, f"it is a run of {known.get(name)}")
@@ -38,6 +38,16 @@ def fingerprint_halves(table) -> str:
     if table.half_set is None:
         return "none"
     return hashlib.sha256(np.ascontiguousarray(table.half_set, np.int8).tobytes()).hexdigest()
+
+
+def fingerprint_poses(table) -> str:
+    """SHA-256 of the poses that a local search begins at, or "none"."""
+    if table.rotations is None:
+        return "none"
+    digest = hashlib.sha256()
+    for column in (table.rotations, table.shifts_a):
+        digest.update(np.ascontiguousarray(column, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def fingerprint_map(volume, pixel_size) -> str:

@@ -11,19 +11,20 @@ from .. import __version__
 from ..core.backend import get_array_module
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
-from ..core.masks import check_mask
+from ..core.masks import check_mask, has_hard_edge
 from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
+from ..engines.refine.randomised import RandomisedPhases, first_random_shell, overfitting_curves
 from ..engines.reframe import reframed_map
-from ..io.result_folder import JOB, PARTICLES, PICTURES
+from ..io.result_folder import JOB, PARTICLES, PICTURES, RANDOMISED
 from ..io.runfolder import RunFolder
 from ..io.source import ParticleSource
 from ..io.stacks import check_stacks
 from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
-from .identity import fingerprint, fingerprint_halves, fingerprint_map, refuse_other_job
-from .refine_results import posed, save_pictures, write_maps
+from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses, refuse_other_job
+from .refine_results import posed, save_pictures, write_maps, write_overfitting
 from .refine_summary import summarise
 
 # of the memory budget: what reading images may take
@@ -33,9 +34,9 @@ SOURCE_SHARE = 0.25
 class RefineJob(EngineJob):
     """One run of the refinement engine in a run folder; a context manager, which holds the folder's lock.
 
-    folder : run folder. table : ParticleTable; its half-sets are kept, its poses not read. references : paths of the
-    maps to begin with, one a class. mask : path of a mask, where config.mask is "map". source_file : noted in job.json.
-    resume : go on from the folder's checkpoint where there is one, else start.
+    folder : run folder. table : ParticleTable; its half-sets are kept, its poses read for a local search only.
+    references : paths of the maps to begin with, one a class. mask : path of a mask, where config.mask is "map".
+    source_file : noted in job.json. resume : go on from the folder's checkpoint where there is one, else start.
     Raises InputError for whatever is wrong with the input, before computing.
     """
 
@@ -50,7 +51,12 @@ class RefineJob(EngineJob):
         if self.xp is not np:
             raise InputError(f"the refinement does not run on {device} yet; give --device cpu")
         refuse_magnified(table)
-        self.table = table = replace(table, rotations=None, shifts_a=None, class_id=None, extra=dict(table.extra))
+        if config.search != "local":
+            table = replace(table, rotations=None, shifts_a=None)
+        elif table.rotations is None:
+            raise InputError("a local search begins at poses, and the particles have none (rlnAngleRot and others); "
+                             "refine them globally first")
+        self.table = table = replace(table, class_id=None, extra=dict(table.extra))
         self.warnings = check_stacks(table) + unsupported_optics(table) + repeated(table) + odd_halves(table)
         self.references = self._read_references(references)
         self.mask = self._read_mask(mask)
@@ -59,7 +65,8 @@ class RefineJob(EngineJob):
         self.source = ParticleSource(table, box_size=config.box_size, diameter_a=config.diameter_a,
                                      scratch_dir=scratch_dir, memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
         job = dict(program="refine", version=__version__, particles=source_file, n_particles=len(table),
-                   table=fingerprint(table), half_sets=fingerprint_halves(table), parameters=config.to_dict(),
+                   table=fingerprint(table), poses=fingerprint_poses(table), half_sets=fingerprint_halves(table),
+                   parameters=config.to_dict(),
                    references=[fingerprint_map(map_, config.pixel_size) for map_ in self.references],
                    mask=None if mask is None else fingerprint_map(self.mask, config.pixel_size))
         try:
@@ -69,8 +76,8 @@ class RefineJob(EngineJob):
             raise
         try:
             if present:
-                refuse_other_job(self.folder, job, ("program", "version", "table", "half_sets", "parameters",
-                                                    "references", "mask"))
+                refuse_other_job(self.folder, job, ("program", "version", "table", "poses", "half_sets",
+                                                    "parameters", "references", "mask"))
             else:
                 self.folder.write_job(dict(job, device=device, threads=threads, memory_gb=memory_gb,
                                            scratch=scratch_dir))
@@ -90,15 +97,40 @@ class RefineJob(EngineJob):
         self.folder.truncate_history(engine.iteration)
         self._count("preparing", start)
         start, first = time.perf_counter(), engine.iteration
+        self._iterate(engine, self.folder)
+        self._count("iterations", start, (engine.iteration - first) * sum(len(rows) for rows in engine.rows))
+        overfitting = None
+        if self.config.overfitting_test:
+            start = time.perf_counter()
+            overfitting = self._refine_randomised(engine)
+            self._count("overfitting test", start)
+        return self._finish(engine, overfitting)
+
+    def _iterate(self, engine, folder):
         for record in engine.steps():
             self._report(record)
-            self.folder.append_history(record)
-            self.folder.save_checkpoint(engine.state())
+            folder.append_history(record)
+            folder.save_checkpoint(engine.state())
             for k, volume in enumerate(engine.whole):
-                write_volume(self.folder.progress_path(record["iteration"], k, self.config.classes), volume,
+                write_volume(folder.progress_path(record["iteration"], k, self.config.classes), volume,
                              self.config.pixel_size)
-        self._count("iterations", start, (engine.iteration - first) * sum(len(rows) for rows in engine.rows))
-        return self._finish(engine)
+
+    def _refine_randomised(self, engine) -> list:
+        """[OverfittingCurves] of the classes: the same refinement of particles whose phases are random from where the
+        halves begin to differ. It has a folder of its own, where it goes on from its checkpoint."""
+        config = replace(self.config, overfitting_test=False, certificate_share=0.0)
+        shell = first_random_shell(engine)
+        print(f"Overfitting test: once more, with random phases beyond {config.extent_a / shell:.1f} Å.", flush=True)
+        with RunFolder(self.folder.path(RANDOMISED), resume=self.folder.path(RANDOMISED).joinpath(JOB).exists()) as own:
+            own.write_job(dict(self.folder.read_job(), program="refine, phases randomised", first_random_shell=shell))
+            source = RandomisedPhases(self.source, shell, config.box_size, config.seed)
+            again = Refinement(config, self.table, source, self.references, threads=self.threads, xp=self.xp,
+                               mask=self.mask)
+            if own.has_checkpoint:
+                again.restore(own.load_checkpoint())
+            own.truncate_history(again.iteration)
+            self._iterate(again, own)
+        return overfitting_curves(engine, again, shell)
 
     def _report(self, record):
         moved = "" if record["change_deg"] is None else f", poses moved by {record['change_deg']:.2g}°"
@@ -109,12 +141,14 @@ class RefineJob(EngineJob):
               f"{record['resolution_in_use_a']:.1f} Å, halves agree to {record['resolution_a']:.1f} Å{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)
 
-    def _finish(self, engine):
+    def _finish(self, engine, overfitting):
         path = self.folder.path
         write_maps(path, engine)
         write_particles(path(PARTICLES), posed(self.table, engine))
-        save_pictures(path(PICTURES), engine)
-        summary = summarise(self, engine)
+        save_pictures(path(PICTURES), engine, self.folder.history)
+        if overfitting:
+            write_overfitting(path, self.config, overfitting)
+        summary = summarise(self, engine, overfitting)
         self.folder.write_summary(summary)
         print(summary["outcome"], flush=True)
         return summary
@@ -140,9 +174,13 @@ class RefineJob(EngineJob):
         if path is None:
             return None
         try:
-            return check_mask(read_volume(path, need_pixel_size=False)[0], self.config.box_size)
+            mask = check_mask(read_volume(path, need_pixel_size=False)[0], self.config.box_size)
         except InputError as error:
             raise InputError(f"mask {path}: {error}") from error
+        if has_hard_edge(mask):
+            self.warnings.append(f"The mask {path} has a hard edge, by which noise correlates between the half-maps; "
+                                 "give it a soft edge of 5 px or more.")
+        return mask
 
 
 def refuse_magnified(table) -> None:

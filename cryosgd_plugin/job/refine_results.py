@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..io.certificate_picture import save_certificate_png
 from ..io.fsc_star import write_fsc
 from ..io.pictures import save_fsc_png, save_slices_png
-from ..io.result_folder import FSC, HALF1, HALF2, MASK, VOLUME, result_name
+from ..io.result_folder import FSC, HALF1, HALF2, MASK, OVERFITTING, PICTURES, VOLUME, result_name
 from ..io.volumes import write_volume
 
 
@@ -41,9 +42,24 @@ def posed(table, engine):
     return table.take(np.sort(np.concatenate(engine.rows)))
 
 
-def save_pictures(pictures, engine) -> None:
-    """Slices of each class's map and its curves, into a folder."""
+def write_overfitting(path, config, curves) -> None:
+    """Curves of the overfitting test of each class, as a STAR file and a picture. path : a file's name -> its Path"""
+    for k, one in enumerate(curves):
+        shown = {"masked": one.measured, "randomised": one.random, "corrected": one.true}
+        name = result_name(OVERFITTING, k, config.classes)
+        write_fsc(path(name), shown, box_size=config.box_size, pixel_size=config.pixel_size,
+                  general={"rlnFinalResolution": one.resolution(config.box_size, config.pixel_size)})
+        save_fsc_png(path(PICTURES) / name.replace(".star", ".png"),
+                     {"particles": one.measured, "phases randomised in the particles": one.random,
+                      "true (Chen et al. 2013)": one.true},
+                     box_size=config.box_size, pixel_size=config.pixel_size, title="Overfitting test, masked FSC")
+
+
+def save_pictures(pictures, engine, history) -> None:
+    """Slices of each class's map, its curves, and the certificate, into a folder; history : the run's records."""
     config = engine.config
+    if any(record.get("certificate") for record in history):
+        save_certificate_png(history, pictures / "certificate.png")
     for k, volume in enumerate(engine.whole):
         title = "Refined map" if config.classes == 1 else f"Class {k + 1}"
         file = result_name(VOLUME, k, config.classes).replace(".mrc", ".png")

@@ -3,24 +3,86 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..engines.refine.resolution import TIGHT
 from .summary import STARVED, run_facts
 
 
-def summarise(job, engine) -> dict:
-    """The entries of summary.json of a RefineJob whose engine is through."""
+def summarise(job, engine, overfitting=None) -> dict:
+    """The entries of summary.json of a RefineJob whose engine is through; overfitting : [OverfittingCurves] or None."""
     config = engine.config
     rows = np.concatenate(engine.rows)
     resolutions = [float(curves.resolution(config.box_size, config.pixel_size)) for curves in engine.curves]
     counts = np.bincount(engine.results.structures[rows], minlength=config.classes)
     history = job.folder.history
+    certificate = pooled(history)
+    words = outcome(config, resolutions, counts, len(rows), engine.convergence.reason, history[-1])
     return dict(
-        outcome=outcome(config, resolutions, counts, len(rows), engine.convergence.reason, history[-1]),
+        outcome=" ".join([words, *mask_words(engine.curves), *certificate_words(certificate),
+                          *overfitting_words(config, overfitting or [])]),
         resolution_a=resolutions[0] if config.classes == 1 else resolutions,
         parameters=config.to_dict(), n_particles=len(rows), half_sets=[len(half) for half in engine.rows],
         class_sizes=counts.tolist(), iterations_done=engine.iteration, stopped=engine.convergence.reason,
         pruned=history[-1]["pruned"], scored=history[-1]["scored"], pose_width_deg=history[-1]["width_deg"],
         broad_share=history[-1]["broad"], capped_share=history[-1]["capped"], contrast=job.contrast,
-        inverted=bool(job.source.invert), **run_facts(job))
+        inverted=bool(job.source.invert), certificate=certificate,
+        overfitting=[dict(random_from_a=config.extent_a / one.first, noise_correlation=one.noise_correlation,
+                          resolution_a=float(one.resolution(config.box_size, config.pixel_size)))
+                     for one in overfitting or []], **run_facts(job))
+
+
+def pooled(history) -> dict:
+    """What the certificates of a run's iterations say together; None where there are none."""
+    parts = [record["certificate"] for record in history if record.get("certificate")]
+    if not parts:
+        return None
+    count = np.array([part["images"] for part in parts])
+    lost = np.concatenate([part["lost_nats"] for part in parts])
+    covered = np.concatenate([part["covered"] for part in parts])
+    levels = min(len(part["pruned"]) for part in parts)
+    seconds = sum(part["seconds"] for part in parts)
+    return dict(
+        images=int(count.sum()), same_share=sum(part["same"] for part in parts) / int(count.sum()),
+        lost_nats=dict(mean=float(lost.mean()), largest=float(lost.max())),
+        covered=dict(mean=float(covered.mean()), least=float(covered.min())),
+        above_bound=sum(part["above_bound"] for part in parts), bounds=sum(part["bounds"] for part in parts),
+        # iterations at a finer resolution have more levels: these are counted from the finest
+        pruned=[float(np.average([part["pruned"][level - levels] for part in parts], weights=count))
+                for level in range(levels)],
+        scored_share=float(np.average([part["scored_share"] for part in parts], weights=count)),
+        seconds=seconds, time_share=seconds / sum(record["seconds"] for record in history))
+
+
+def certificate_words(certificate) -> list:
+    """What the certificate means, in a sentence or none."""
+    if certificate is None:
+        return []
+    words = (f"{certificate['images']} images were also searched exhaustively: the bounded search had found the same "
+             f"best pose in {certificate['same_share']:.1%} of them, and {certificate['covered']['mean']:.1%} of the "
+             f"posterior on average, with {certificate['scored_share']:.1%} of the poses scored.")
+    if certificate["same_share"] < 0.95:
+        words += " That is too few: raise the bound's standard deviations, or search exhaustively."
+    return [words]
+
+
+def overfitting_words(config, overfitting) -> list:
+    """What the overfitting test of each class says, a sentence each."""
+    words = []
+    for k, one in enumerate(overfitting):
+        which = "" if len(overfitting) == 1 else f" of class {k + 1}"
+        words.append(f"With phases random beyond {config.extent_a / one.first:.1f} Å the halves{which} correlate by "
+                     f"{one.noise_correlation:.2f} there, which leaves a resolution of "
+                     f"{one.resolution(config.box_size, config.pixel_size):.1f} Å"
+                     + (": the particles' noise is being fitted." if one.noise_correlation > TIGHT else "."))
+    return words
+
+
+def mask_words(curves) -> list:
+    """A warning where a mask decides the curves."""
+    tight = [one.mask_share for one in curves if one.mask_share > TIGHT]
+    if not tight:
+        return []
+    return [f"The mask is too tight: maps with random phases correlate by {max(tight):.2f} within it. Widen it, or "
+            "give it a softer edge, before you trust the masked curves."]
 
 
 def outcome(config, resolutions, counts, n_particles, reason, record) -> str:

@@ -7,7 +7,7 @@ from typing import Optional
 from ...core.settings import Settings, need
 from ...core.symmetry import point_group
 
-SEARCHES = ("bounded", "exhaustive")
+SEARCHES = ("bounded", "exhaustive", "local")
 MARGINALS = ("soft", "best")
 MASKS = ("sphere", "dynamic", "map")
 
@@ -22,7 +22,11 @@ class RefineConfig(Settings):
     classes : number of references.
     initial_resolution_a : Å, to which references are low-passed before anything is compared with them.
     shared_resolution_a : Å; coarser than that the references of both halves are made the same.
-    search : "bounded", or "exhaustive" (the same grid, every pose).
+    search : "bounded", "exhaustive" (the same grid, every pose), or "local": around the poses that the particles have,
+        and then around those of the last iteration.
+    local_angle_deg, local_shift_a : how far a local search goes from there, degrees and Å.
+    certificate_share : of the poses that a bounded search scores, so many more are scored to certify it; 0 for none.
+    overfitting_test : refine once more, from particles whose phases are random beyond a resolution (randomised.py).
     marginal : "soft" sums over the poses that count, "best" takes one.
     deviations : standard deviations of the noise that the bound allows for.
     shift_range_a : Å, largest shift searched from the box centre; None takes 6 % of the diameter, at least 10 Å.
@@ -41,6 +45,10 @@ class RefineConfig(Settings):
     initial_resolution_a: float = 30.0
     shared_resolution_a: float = 40.0
     search: str = "bounded"
+    local_angle_deg: float = 10.0
+    local_shift_a: float = 5.0
+    certificate_share: float = 0.05
+    overfitting_test: bool = False
     marginal: str = "soft"
     deviations: float = 4.0
     shift_range_a: Optional[float] = None
@@ -66,6 +74,12 @@ class RefineConfig(Settings):
               f"resolution of {self.initial_resolution_a:g} Å; give {self.initial_resolution_a:g} Å or more")
         need(1 <= self.classes <= 50, f"{self.classes} references were given; give 1 to 50")
         need(self.deviations > 0, f"the bound's {self.deviations} standard deviations must be positive; paper 0 has 4")
+        need(0 < self.local_angle_deg <= 180,
+             f"a local search of {self.local_angle_deg:g}° makes no sense; give more than 0 and at most 180")
+        need(self.local_shift_a > 0, f"a local search within {self.local_shift_a:g} Å finds nothing; give more than 0")
+        need(0 <= self.certificate_share <= 10,
+             f"a certificate of {self.certificate_share:g} of the poses scored is out of bounds; give 0 for none, 0.05 "
+             "for five per cent, at most 10")
         need(self.iterations >= 1, f"{self.iterations} iterations are too few; give at least 1")
         need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
         for what, value, known in (("search", self.search, SEARCHES), ("marginal", self.marginal, MARGINALS),

@@ -26,7 +26,9 @@ from ..abinitio.grids import fourier_radius
 from ..abinitio.levels import LevelBuilder
 from ..abinitio.matched import mask_radius_a
 from ..mask import dynamic_mask
+from .certificate import CertificatePlan, as_record, certify
 from .images import ImagePreparer
+from .local import LocalSearch
 from .maps import inverse_tau2, of_both, share_low, shell_means, solve
 from .particles import ParticleResults
 from .posing import HalfSums, Poser
@@ -68,6 +70,9 @@ class Refinement:
         self._levels = LevelBuilder(config, xp, (None,))
         self.iteration = 0
         self.results = ParticleResults(len(table), config.classes)
+        if config.search == "local":
+            self.results.begin(table)
+        self._plan = CertificatePlan(config.certificate_share if config.search == "bounded" else 0)
         self.noise = border_noise(config, table, source, self.rows)
         # the Nyquist line can't be shifted: no map holds it
         self.radius = self.first_radius = min(config.box_size // 2 - 1, fourier_radius(
@@ -94,7 +99,8 @@ class Refinement:
         state = {name: getattr(self, name) for name in self._saved}
         parts = dict(results=self.results.state(), convergence=self.convergence.state(),
                      **{f"curves{k}": vars(curves) for k, curves in enumerate(self.curves)})
-        return dict(state, **{f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()})
+        return dict(state, certificate_budget=self._plan.budget,
+                    **{f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()})
 
     def restore(self, state: dict) -> None:
         """Go on from what `state` gave."""
@@ -105,6 +111,7 @@ class Refinement:
             value = np.asarray(state[name])
             setattr(self, name, value if value.ndim else int(value))
         self.results.restore(part("results"))
+        self._plan.budget = int(state["certificate_budget"])
         self.convergence.restore(part("convergence"))
         self.curves = [HalfMapCurves(**part(f"curves{k}")) for k in range(self.config.classes)]
         self._apply_scale()
@@ -116,11 +123,12 @@ class Refinement:
             self.references = self._scaled(self._given)
         radius = radius_of_maps(self.radius, config.box_size, last)
         preparer = self._preparer(radius)
-        sums, posed = [], []
+        sums, posed, certificate = [], [], None
         for half in (0, 1):
-            one, blocks = self._pose_half(half, preparer)
+            one, blocks, certified = self._pose_half(half, preparer)
             sums.append(one)
             posed += blocks
+            certificate = certified or certificate
         posing = time.perf_counter() - started
         update_noise(self.noise, sums, preparer)
         self._make_maps(sums, radius)
@@ -133,10 +141,10 @@ class Refinement:
         if not last:
             self.radius = max(next_radius(curve, radius, self.first_radius, config.box_size)
                               for curve in self.shell_fsc)
-        return dict(record, seconds_posing=posing, seconds=time.perf_counter() - started)
+        return dict(record, certificate=certificate, seconds_posing=posing, seconds=time.perf_counter() - started)
 
     def _pose_half(self, half, preparer):
-        """(HalfSums, [(rows, PosedImages)]) of one half-set."""
+        """(HalfSums, [(rows, PosedImages)], record of a certificate or None) of one half-set."""
         config = self.config
         poser = self._poser(self.references[half], preparer)
         sums = HalfSums(config.classes, len(self.table.optics), preparer.radius, self.radius)
@@ -144,12 +152,33 @@ class Refinement:
         for rows in self._blocks(self.rows[half]):
             result = poser.add(self.source.images(rows, config.box_size), self.table, rows, self._noise_of(half, rows),
                                sums)
-            self.results.keep(rows, result, self.operators, self.iteration > 0)
+            self.results.keep(rows, result, self.operators, self.iteration > 0 or config.search == "local")
             posed.append((rows, result))
+        certified = self._certify(half, poser, preparer, sum(int(one.scored.sum()) for _, one in posed))
         for total in (sums.numerator, sums.weight):
             for k in range(config.classes):
                 total[k] = symmetrise(hermitian(total[k]), self.operators, preparer.radius)
-        return sums, posed
+        return sums, posed, certified
+
+    def _certify(self, half, poser, preparer, scored):
+        """Search a sample of a half exhaustively where that is due: a record for the history, or None."""
+        search = poser.search
+        self._plan.earn(scored)
+        if not search.bounds:
+            return None
+        finest = search.levels[-1]
+        count = self._plan.spend(finest.grid, finest.n_rows, self.iteration, half, self.convergence.last)
+        if not count:
+            return None
+        started = time.perf_counter()
+        rng = np.random.default_rng([self.config.seed, self.iteration, half])
+        sample = np.sort(rng.choice(self.rows[half], min(count, len(self.rows[half])), replace=False))
+        everything = BoundedSearch(search.levels, shrinkage=None, rng=rng, threads=self.threads, exhaustive=True)
+        parts = [certify(search, everything, preparer.low_passed(self.source.images(rows, self.config.box_size)),
+                         self.table, rows, self._noise_of(half, rows), self.operators)
+                 for rows in self._blocks(sample)]
+        n_poses = finest.n_rows * finest.grid.polar.n_angles * len(finest.grid.shifts_a)
+        return as_record(parts, n_poses, time.perf_counter() - started)
 
     def _blocks(self, rows):
         """The given rows in blocks of one optics group each."""
@@ -166,11 +195,14 @@ class Refinement:
         return self._levels.teams([reference.astype(np.float32) for reference in references])[0]
 
     def _poser(self, references, preparer):
-        config = self.config
-        search = BoundedSearch(self._level_stack(references),
-                               shrinkage=np.clip(self.shell_fsc[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
-                               rng=np.random.default_rng(config.seed), threads=self.threads,
-                               exhaustive=config.search == "exhaustive", deviations=config.deviations)
+        config, levels = self.config, self._level_stack(references)
+        common = dict(rng=np.random.default_rng(config.seed), threads=self.threads)
+        if config.search == "local":
+            search = LocalSearch(levels, self.results.rotations, self.results.shifts_a, self.operators,
+                                 angle_deg=config.local_angle_deg, shift_a=config.local_shift_a, **common)
+        else:
+            search = BoundedSearch(levels, shrinkage=np.clip(self.shell_fsc[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
+                                   exhaustive=config.search == "exhaustive", deviations=config.deviations, **common)
         return Poser(search, preparer, self.operators, soft=config.marginal == "soft")
 
     def _preparer(self, radius):

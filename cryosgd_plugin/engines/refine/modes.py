@@ -80,12 +80,13 @@ def grid_rotations(grid, rows, angles) -> np.ndarray:
 
 
 def climb(halves, filtered, weight, points, starts: Modes, *, extent_a: float, angle_step: float, shift_step_a: float,
-          shift_sd_a: float, operators) -> Modes:
+          shift_sd_a: float, operators, allowed=None) -> Modes:
     """Each mode at its peak.
 
     halves : K half volumes; filtered, weight, points : of the images (ops/pose_score.py); starts : modes on the grid
     extent_a : side of the box, Å; angle_step (rad), shift_step_a : of the grid, which no single step exceeds
     shift_sd_a : width of the Gaussian prior on shifts; operators : of the symmetry
+    allowed : (image, rotations, shifts_a) -> (n,) bool, poses that a climb may go to; None for all
     """
     # in units of the grid's steps every number is about one
     unit = np.array([angle_step] * 3 + [shift_step_a / extent_a] * 2)
@@ -124,6 +125,8 @@ def climb(halves, filtered, weight, points, starts: Modes, *, extent_a: float, a
         new_shifts = shifts[members] + step[:, 3:]
         new = evaluate(members, new_rotations, new_shifts)
         better = new[0] > scores[members]
+        if allowed is not None:
+            better &= allowed(starts.image[members], new_rotations, new_shifts * extent_a)
         gain = new[0] - scores[members]
         taken = members[better]
         rotations[taken], shifts[taken] = new_rotations[better], new_shifts[better]

@@ -21,6 +21,10 @@ class ParticleResults:
         self.change_deg, self.change_a = np.full(n, np.nan), np.full(n, np.nan)
         self.scale = np.ones(n)
 
+    def begin(self, table) -> None:
+        """Take the poses that the particles of a ParticleTable have."""
+        self.rotations, self.shifts_a = np.array(table.rotations, float), np.array(table.shifts_a, float)
+
     def keep(self, rows, result, operators, known: bool) -> None:
         """Take the PosedImages of some rows; operators : of the symmetry, whose mates are one pose; known : whether
         there was a pose before."""

@@ -82,7 +82,8 @@ class Poser:
         masked, weight = prepared.masked, np.ascontiguousarray(prepared.ctf_power[:, :self.used])
         modes = climb(self.halves, masked, weight, preparer.points[:self.used], starts, extent_a=preparer.extent_a,
                       angle_step=np.radians(max(grid.spacing_deg, 360 / grid.polar.n_angles)),
-                      shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a, operators=self.operators)
+                      shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a, operators=self.operators,
+                      allowed=self.search.allowed(rows))
         if not self.soft:
             modes.weights = _hard(modes.image, modes.weights)
         poses = self._poses(modes, found, np.flatnonzero(broad & self.soft))

@@ -14,6 +14,9 @@ RANDOMISED_BELOW = 0.8
 THRESHOLD = 0.143
 # where maps of random phases correlate by more than this, the mask decides and not the signal
 MASK_DECIDES = 0.5
+# a mask within which random phases correlate by more than this on average, two shells or more beyond the first random
+# one, is too tight: a soft one leaves next to nothing there (0.04 for apoferritin's, 0.30 for its tight one)
+TIGHT, TIGHT_SHELLS = 0.2, slice(2, 6)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class HalfMapCurves:
         decided = np.arange(len(self.masked)) >= int(self.first_randomised)
         decided &= self.randomised > MASK_DECIDES
         return np.where(decided, self.unmasked, self.corrected)
+
+    @property
+    def mask_share(self) -> float:
+        """Mean correlation that the mask alone gives maps of random phases; above TIGHT it is too tight. 0 where no
+        phases were randomised."""
+        shells = self.randomised[int(self.first_randomised):][TIGHT_SHELLS]
+        return float(np.mean(shells)) if len(shells) else 0.0
 
     def resolution(self, box_size: int, pixel_size: float, radius: int = None) -> float:
         """Å at which the trusted curve falls below 0.143; radius : last shell that the maps hold."""

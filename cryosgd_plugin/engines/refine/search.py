@@ -91,9 +91,8 @@ class BoundedSearch:
 
         noise : σ² by Fourier radius
         """
-        matched = [level.matcher.prepare(images, table, rows, noise) for level in self.levels]
+        matched, limits = self._prepare(images, table, rows, noise)
         n = len(images)
-        limits = [bound.of(matched[-1].ctf_power) for bound in self.bounds]
         found = [_Found() for _ in range(n)]
         pairs = [None] * n
         for depth in range(len(self.levels) - 1):
@@ -110,12 +109,41 @@ class BoundedSearch:
                 found[i].incumbent = incumbents[i]
         return [one.result(len(self.levels[-1].grid.shifts_a)) for one in found]
 
+    def allowed(self, rows):
+        """Which poses images of some table rows may have: (numbers among them, rotations, shifts_a) -> (n,) bool, or
+        None for all."""
+        return None
+
+    def ceilings(self, images, table, rows, noise, poses) -> np.ndarray:
+        """(n, levels − 1) nats: at each level the bound of the cell that one pose of each image lies in, which its
+        score may not exceed.
+
+        images, table, rows, noise : as in `run`; poses : (n,) numbers of the finest grid's pairs, row · shifts + shift
+        """
+        matched, limits = self._prepare(images, table, rows, noise)
+        found = np.empty((len(images), len(self.bounds)))
+        for depth in reversed(range(len(self.bounds))):
+            poses = self._cells[depth].parents(poses)
+            tops = self._tops(depth, matched[depth], [pair[None] for pair in poses])
+            for i, top in enumerate(tops):
+                found[i, depth] = self._bound(depth, *top, limits[depth].most(i, self.deviations))[0]
+        return found
+
+    def _prepare(self, images, table, rows, noise):
+        """([MatchedImages], [CellBound]) of the levels."""
+        matched = [level.matcher.prepare(images, table, rows, noise) for level in self.levels]
+        return matched, [bound.of(matched[-1].ctf_power) for bound in self.bounds]
+
+    def _bound(self, depth, pairs, top, most):
+        """The most that a pose in the cells of some pairs of a level may score, whose best angles score `top`."""
+        rows, shifts = np.divmod(pairs, len(self.levels[depth].grid.shifts_a))
+        return top + most[rows] + self._cells[depth].prior_gain[shifts]
+
     def _survivors(self, depth, scored, most, incumbent, found):
         """Pairs of the next level that lie in the cells which the bound leaves of the scored ones."""
         pairs, top = scored
         level = self.levels[depth]
-        rows, shifts = np.divmod(pairs, len(level.grid.shifts_a))
-        bound = top + most[rows] + self._cells[depth].prior_gain[shifts]
+        bound = self._bound(depth, pairs, top, most)
         kept = np.flatnonzero(bound >= incumbent - self.soft_margin)
         if len(kept) > MAX_PAIRS:
             kept = kept[np.argpartition(-bound[kept], MAX_PAIRS)[:MAX_PAIRS]]
@@ -202,6 +230,7 @@ class _Cells:
         # at the rim of the circle a shift may lie in no cell: it goes with the nearest
         within[np.arange(len(gap)), gap.argmin(axis=1)] = True
         self.near = [np.flatnonzero(column) for column in within.T]
+        self._direction, self._shift = fine.grid.parents, gap.argmin(axis=1)
         # a shift within the cell may be likelier beforehand than the cell's own
         weights = fine.grid.log_shift_weights
         self.prior_gain = np.array([weights[near].max() for near in self.near]) - coarse.grid.log_shift_weights
@@ -215,6 +244,13 @@ class _Cells:
             fine = k * self.n_fine + self.order[self.bounds[d]:self.bounds[d + 1]]
             found.append((fine[:, None] * self.shifts_fine + self.near[s]).ravel())
         return np.unique(np.concatenate(found))
+
+    def parents(self, pairs) -> np.ndarray:
+        """The coarser level's pair whose cell holds each of the finer one's: of several cells that of the nearest
+        shift."""
+        rows, shifts = np.divmod(pairs, self.shifts_fine)
+        structure, direction = np.divmod(rows, self.n_fine)
+        return ((structure * self.n_coarse + self._direction[direction]) * self.shifts_coarse + self._shift[shifts])
 
 
 class _Found:
