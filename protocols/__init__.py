@@ -1,6 +1,10 @@
 """CryoSGD's protocols: forms, validation, steps and outputs; no arithmetic."""
 from .protocol_ab_initio import ProtCryosgdAbInitio
+from .protocol_expand_symmetry import ProtCryosgdExpandSymmetry
+from .protocol_flip_hand import ProtCryosgdFlipHand
 from .protocol_import_particles import ProtCryosgdImportParticles
+from .protocol_remove_duplicates import ProtCryosgdRemoveDuplicates
 from .protocol_simulate import ProtCryosgdSimulate
 
-__all__ = ["ProtCryosgdAbInitio", "ProtCryosgdImportParticles", "ProtCryosgdSimulate"]
+__all__ = ["ProtCryosgdAbInitio", "ProtCryosgdExpandSymmetry", "ProtCryosgdFlipHand", "ProtCryosgdImportParticles",
+           "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate"]
