@@ -1,4 +1,4 @@
-"""Tools on Scipion's sets of particles. What they write goes one particle at a time, so memory does not grow with it."""
+"""Tools on Scipion's sets of particles. They write one particle at a time, so memory does not grow with the result."""
 from __future__ import annotations
 
 import numpy as np
@@ -109,7 +109,6 @@ def find_duplicates(particles, distance_a, micrograph_pixel_size=None, *, score=
 def copy_without(particles, output, left_out):
     """Copy a set to an empty one without the particles of some ids (a set or dict)."""
     def update(item, _):
-        # said of every item: where the set hands out one object again and again, it would stay said
         item._appendItem = item.getObjId() not in left_out
 
     output.copyInfo(particles)
