@@ -61,14 +61,15 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
     def expandStep(self, particles, symmetry, seed):
         """Write the set, one particle at a time."""
         operators, source = expansion_group(symmetry), self.inputParticles.get()
-        repeats = particle_tools.repeated_image_count(source)
-        if repeats:
-            self.addSummaryWarning(f"{repeats} of {source.getSize()} particles show an image that another one shows: "
-                                   "if the set was expanded before, doing it again only repeats every pose.")
         output = self._createSetOfParticles()
         count = particle_tools.expand_set(source, output, operators, np.random.default_rng(seed))
-        self.summaryVar.set(f"{count} particles in {len(operators)} poses each ({symmetry.strip().upper()}): "
-                            f"{output.getSize()} rows.")
+        words = [f"{count} particles in {len(operators)} poses each ({symmetry.strip().upper()}): {output.getSize()} "
+                 "rows."]
+        repeats = particle_tools.repeated_image_count(source)
+        if repeats:
+            words.append(f"{repeats} of the {source.getSize()} particles show an image that another one shows: if the "
+                         "set was expanded before, doing it again only repeats every pose.")
+        self.summaryVar.set("\n".join(words))
         self._defineOutputs(**{ExpandOutputs.outputParticles.name: output})
         self._defineSourceRelation(self.inputParticles, output)
 
@@ -97,7 +98,7 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
         return []
 
     def _summary(self):
-        return [self.summaryVar.get()] if self.summaryVar.hasValue() else ["The particles are not expanded yet."]
+        return self.summaryVar.get("The particles are not expanded yet.").split("\n")
 
     def _methods(self):
         if not hasattr(self, ExpandOutputs.outputParticles.name):
