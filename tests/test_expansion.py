@@ -142,6 +142,19 @@ def test_the_mates_are_relions(name):
         assert distance.min(axis=0).max() < 2e-5 and distance.min(axis=1).max() < 2e-5
 
 
+def test_blocks_are_the_table_in_parts():
+    table = posed_table(23, np.random.default_rng(0))
+    operators = symmetry.point_group("D2")
+    whole = expansion.expand_symmetry(table, operators, np.random.default_rng(3))
+    parts = list(expansion.expanded_blocks(table, operators, np.random.default_rng(3), rows_at_once=33))
+    assert [len(part) for part in parts] == [32, 32, 28]
+    for name, column in whole._columns():
+        np.testing.assert_array_equal(np.concatenate([dict(part._columns())[name] for part in parts]), column, name)
+    table.rotations = None
+    with pytest.raises(InputError, match="no poses"):
+        expansion.expanded_blocks(table, operators, np.random.default_rng(3))
+
+
 # ---- half-sets and columns
 def test_half_sets_are_kept_or_drawn_by_particle():
     table = posed_table(11, np.random.default_rng(0))

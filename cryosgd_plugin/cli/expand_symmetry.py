@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.expansion import MATE_TAG, PARENT_TAG, doubts, expand_symmetry, expansion_group
+from ..core.expansion import MATE_TAG, PARENT_TAG, doubts, expanded_blocks, expansion_group
 from ..io.files import check_absent
-from ..io.star import read_particles, write_particles
+from ..io.star import read_particles, write_particle_blocks
 
 
 def add_parser(subparsers):
@@ -38,13 +38,14 @@ def run(arguments) -> int:
     refuse_input(arguments.output, arguments.particles)
     check_absent(arguments.output, arguments.overwrite)
     table = read_particles(arguments.particles, images_must_exist=False)
-    expanded = expand_symmetry(table, operators, np.random.default_rng(arguments.seed))
+    blocks = expanded_blocks(table, operators, np.random.default_rng(arguments.seed))
     for sentence in doubts(table):
         print(f"warning: {sentence}")
     if table.half_set is None:
         print("note: the file has no half-sets; drawn by particle, so that all mates of one are in the same")
-    write_particles(arguments.output, expanded)
-    print(f"wrote {arguments.output}: {len(table)} particles in {len(operators)} poses each, {len(expanded)} rows")
+    write_particle_blocks(arguments.output, blocks)
+    print(f"wrote {arguments.output}: {len(table)} particles in {len(operators)} poses each, "
+          f"{len(table) * len(operators)} rows")
     return 0
 
 

@@ -1,10 +1,13 @@
 """Symmetry expansion: each particle once for every pose that the point group calls equivalent."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .errors import InputError
 from .particles import ParticleTable
+from .settings import need
 from .symmetry import point_group, symmetry_mates
 
 # which particle a row came from, and which of its mates it is (1: the pose as it was)
@@ -32,20 +35,24 @@ def expand_symmetry(table: ParticleTable, operators, rng) -> ParticleTable:
     would be the same noise twice.
     Raises InputError where the table has no poses.
     """
-    if table.rotations is None:
-        raise InputError("the particles have no poses (rlnAngleRot, rlnAngleTilt, rlnAnglePsi) to expand; give the "
-                         "particles of a refinement")
-    order = len(operators)
-    parents = np.asarray(table.extra[PARENT_TAG]).astype(np.int64) if PARENT_TAG in table.extra else table.ids
-    before = np.asarray(table.extra.get(MATE_TAG, np.ones(len(table)))).astype(np.int64) - 1
-    halves = table.half_set if table.half_set is not None else draw_halves_of(_particles(table), rng)
-    expanded = table.take(np.repeat(np.arange(len(table)), order))
-    # A·S, where `symmetry_mates` gives A·Sᵀ: the same mates, in the order of the operators
-    expanded.rotations = symmetry_mates(table.rotations, np.transpose(operators, (0, 2, 1))).reshape(-1, 3, 3)
-    expanded.half_set = np.repeat(halves, order)
-    expanded.extra[PARENT_TAG] = np.repeat(parents, order)
-    expanded.extra[MATE_TAG] = (before[:, None] * order + np.arange(1, order + 1)).ravel()
-    return expanded
+    return _expanded(halved(table, rng), operators)
+
+
+def expanded_blocks(table: ParticleTable, operators, rng, rows_at_once=100_000):
+    """The rows of `expand_symmetry` in tables of about rows_at_once, one after the other: a sixtyfold set may be large.
+
+    Raises InputError at once, before the first table is asked for.
+    """
+    _need_poses(table)
+    table, step = halved(table, rng), max(1, rows_at_once // len(operators))
+    return (_expanded(table.take(slice(first, first + step)), operators) for first in range(0, len(table), step))
+
+
+def halved(table: ParticleTable, rng) -> ParticleTable:
+    """The table with its half-sets, else with such as are drawn by particle with the numpy Generator rng."""
+    if table.half_set is not None:
+        return table
+    return replace(table, half_set=draw_halves_of(_particles(table), rng))
 
 
 def draw_halves_of(particles, rng) -> np.ndarray:
@@ -79,6 +86,24 @@ def doubts(table: ParticleTable) -> list:
         said.append(f"{', '.join(priors)} are kept as they are: a local search that starts from them brings all mates "
                     "back to one pose; remove these columns before one.")
     return said
+
+
+def _expanded(table, operators):
+    _need_poses(table)
+    order = len(operators)
+    parents = np.asarray(table.extra.get(PARENT_TAG, table.ids)).astype(np.int64)
+    before = np.asarray(table.extra.get(MATE_TAG, np.ones(len(table)))).astype(np.int64) - 1
+    expanded = table.take(np.repeat(np.arange(len(table)), order))
+    # A·S, where `symmetry_mates` gives A·Sᵀ: the same mates, in the order of the operators
+    expanded.rotations = symmetry_mates(table.rotations, np.transpose(operators, (0, 2, 1))).reshape(-1, 3, 3)
+    expanded.extra[PARENT_TAG] = np.repeat(parents, order)
+    expanded.extra[MATE_TAG] = (before[:, None] * order + np.arange(1, order + 1)).ravel()
+    return expanded
+
+
+def _need_poses(table):
+    need(table.rotations is not None, "the particles have no poses (rlnAngleRot, rlnAngleTilt, rlnAnglePsi) to expand; "
+         "give the particles of a refinement")
 
 
 def _particles(table):
