@@ -5,6 +5,7 @@ from .protocol_flip_hand import ProtCryosgdFlipHand
 from .protocol_import_particles import ProtCryosgdImportParticles
 from .protocol_remove_duplicates import ProtCryosgdRemoveDuplicates
 from .protocol_simulate import ProtCryosgdSimulate
+from .protocol_split_by_class import ProtCryosgdSplitByClass
 
 __all__ = ["ProtCryosgdAbInitio", "ProtCryosgdExpandSymmetry", "ProtCryosgdFlipHand", "ProtCryosgdImportParticles",
-           "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate"]
+           "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate", "ProtCryosgdSplitByClass"]

@@ -105,4 +105,7 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
             return []
         group = self.symmetry.get().strip().upper()
         return [f"The particles were symmetry-expanded under {group}, each with its {len(expansion_group(group))} "
-                f"equivalent poses, which gave {self.outputParticles.getSize()} particles."]
+                f"equivalent poses [Scheres2016], which gave {self.outputParticles.getSize()} particles."]
+
+    def _citations(self):
+        return ["Scheres2016"]

@@ -36,7 +36,8 @@ class ProtCryosgdFlipHand(EMProtocol):
                       help="Its half-maps, where it has them, are flipped with it.")
         form.addParam("inputParticles", params.PointerParam, pointerClass="SetOfParticles",
                       pointerCondition="hasAlignmentProj", allowsNull=True, label="Particles (optional)",
-                      help="Particles with poses (projection alignment) in this map. Empty: only the map is flipped.")
+                      help="Particles with poses (projection alignment) in this map; disabled ones are left out. "
+                           "Empty: only the map is flipped.")
 
     # ---- steps
     def _insertAllSteps(self):

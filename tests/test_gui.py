@@ -23,7 +23,8 @@ PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
              "ProtCryosgdFlipHand": "cryosgd - flip hand",
              "ProtCryosgdImportParticles": "cryosgd - import particles",
              "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
-             "ProtCryosgdSimulate": "cryosgd - simulate particles"}
+             "ProtCryosgdSimulate": "cryosgd - simulate particles",
+             "ProtCryosgdSplitByClass": "cryosgd - split by class"}
 ITERATIONS = 400      # about 40 s of work, so that there is time to look and to stop
 
 

@@ -117,7 +117,8 @@ if sys.argv[2] == "scipion":
         "ProtCryosgdFlipHand": "cryosgd - flip hand",
         "ProtCryosgdImportParticles": "cryosgd - import particles",
         "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
-        "ProtCryosgdSimulate": "cryosgd - simulate particles"}, protocols
+        "ProtCryosgdSimulate": "cryosgd - simulate particles",
+        "ProtCryosgdSplitByClass": "cryosgd - split by class"}, protocols
     for protocol in protocols.values():
         assert os.path.isfile(protocol.getPluginLogoPath())
         assert protocol.validateInstallation() == [], protocol.validateInstallation()

@@ -24,6 +24,7 @@ from cryosgd_plugin.protocols import (
     ProtCryosgdFlipHand,
     ProtCryosgdRemoveDuplicates,
     ProtCryosgdSimulate,
+    ProtCryosgdSplitByClass,
 )
 from cryosgd_plugin.tests.protocol_project import Project, relations
 
@@ -54,7 +55,8 @@ class TestExpandSymmetry(Posed):
         self.assertEqual(output.getSize(), 360)
         self.assertTrue(output.hasAlignmentProj() and output.hasCTF())
         self.assertIn("60 particles in 6 poses each (D3): 360 rows", protocol.summary()[0])
-        self.assertIn("D3, each with its 6 equivalent poses, which gave 360", protocol.methods()[0])
+        self.assertIn("D3, each with its 6 equivalent poses [Scheres2016], which gave 360", protocol._methods()[0])
+        self.assertTrue(any("RELION" in line for line in protocol.citations()), protocol.citations())
         before, after = table_from_set(given), table_from_set(output)
         rows = np.repeat(np.arange(60), 6)
         np.testing.assert_array_equal(after.ids, np.arange(1, 361))
@@ -213,3 +215,51 @@ class TestRemoveDuplicates(Posed):
         self.proj.launchProtocol(protocol, wait=True)
         self.assertTrue(protocol.isFailed())
         self.assertIn("no column best", protocol.getErrorMessage())
+
+
+class TestSplitByClass(Posed):
+    def split(self, source, **values):
+        protocol = self.newProtocol(ProtCryosgdSplitByClass, **values)
+        protocol.inputClasses.set(source)
+        protocol.inputClasses.setExtended("outputParticles")
+        return protocol
+
+    def test_sets_of_classes(self):
+        holder = self.newProtocol(ProtCryosgdSimulate)
+        self.saveProtocol(holder)
+        pwutils.makePath(holder.getPath())
+        classified = holder._createSetOfParticles()
+
+        def classify(item, _):
+            item.setClassId(1 + item.getObjId() % 3)
+
+        classified.copyInfo(self.posed.outputParticles)
+        classified.copyItems(self.posed.outputParticles, updateItemCallback=classify)
+        holder._defineOutputs(outputParticles=classified)
+        ids = {number: {item.getObjId() for item in classified.iterItems() if 1 + item.getObjId() % 3 == number}
+               for number in (1, 2, 3)}
+
+        protocol = self.split(holder, classes="1, 3")
+        self.assertEqual(protocol.validate(), [])
+        self.launchProtocol(protocol)
+        self.assertEqual({name: {item.getObjId() for item in output.iterItems()}
+                          for name, output in protocol.iterOutputAttributes()},
+                         {"outputParticles_class001": ids[1], "outputParticles_class003": ids[3]})
+        self.assertTrue(protocol.outputParticles_class003.hasAlignmentProj())
+        self.assertEqual(protocol.summary()[0], "Class 1: 20 particles.")
+        self.assertIn("40 particles of classes 1, 3", protocol.methods()[0])
+        self.assertEqual(len(relations(protocol, holder)), 4)
+        together = self.split(holder, classes="2-3", together=True)
+        self.launchProtocol(together)
+        self.assertEqual({item.getObjId() for item in together.outputParticles.iterItems()}, ids[2] | ids[3])
+
+        unsure = self.split(holder, minPosterior=0.9)
+        self.proj.launchProtocol(unsure, wait=True)
+        self.assertTrue(unsure.isFailed())
+        self.assertIn("has no _cryosgdClass", unsure.getErrorMessage())
+
+    def test_bad_values_get_a_sentence(self):
+        for values, sentence in (({"classes": "one"}, "'one' is no class number"),
+                                 ({"minPosterior": 2.0}, "posterior 2 is no probability")):
+            protocol = self.split(self.posed, **values)
+            self.assertTrue(any(sentence in error for error in protocol.validate()), protocol.validate())
