@@ -56,7 +56,7 @@ class TestExpandSymmetry(Posed):
         self.assertTrue(output.hasAlignmentProj() and output.hasCTF())
         self.assertIn("60 particles in 6 poses each (D3): 360 rows", protocol.summary()[0])
         self.assertIn("D3, each with its 6 equivalent poses [Scheres2016], which gave 360", protocol._methods()[0])
-        self.assertTrue(any("RELION" in line for line in protocol.citations()), protocol.citations())
+        self.assertTrue(any("Scheres" in line for line in protocol.citations()), protocol.citations())
         before, after = table_from_set(given), table_from_set(output)
         rows = np.repeat(np.arange(60), 6)
         np.testing.assert_array_equal(after.ids, np.arange(1, 361))
