@@ -136,4 +136,14 @@
     year = {2012},
     doi = {http://doi.org/10.1016/j.jmb.2011.11.010}
 }
+
+@article{Scheres2016,
+    author = {Scheres, Sjors H. W.},
+    title = {Processing of structurally heterogeneous cryo-{EM} data in {RELION}},
+    journal = {Methods in Enzymology},
+    volume = {579},
+    pages = {125--157},
+    year = {2016},
+    doi = {http://doi.org/10.1016/bs.mie.2016.04.012}
+}
 """

@@ -1,6 +1,11 @@
 """CryoSGD's protocols: forms, validation, steps and outputs; no arithmetic."""
 from .protocol_ab_initio import ProtCryosgdAbInitio
+from .protocol_expand_symmetry import ProtCryosgdExpandSymmetry
+from .protocol_flip_hand import ProtCryosgdFlipHand
 from .protocol_import_particles import ProtCryosgdImportParticles
+from .protocol_remove_duplicates import ProtCryosgdRemoveDuplicates
 from .protocol_simulate import ProtCryosgdSimulate
+from .protocol_split_by_class import ProtCryosgdSplitByClass
 
-__all__ = ["ProtCryosgdAbInitio", "ProtCryosgdImportParticles", "ProtCryosgdSimulate"]
+__all__ = ["ProtCryosgdAbInitio", "ProtCryosgdExpandSymmetry", "ProtCryosgdFlipHand", "ProtCryosgdImportParticles",
+           "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate", "ProtCryosgdSplitByClass"]

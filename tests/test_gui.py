@@ -18,8 +18,13 @@ pytestmark = [pytest.mark.gui, pytest.mark.skipif(
 from cryosgd_plugin.io.result_folder import CHECKPOINT, ResultFolder
 from cryosgd_plugin.io.volumes import read_volume
 
-PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio", "ProtCryosgdImportParticles": "cryosgd - import particles",
-             "ProtCryosgdSimulate": "cryosgd - simulate particles"}
+PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
+             "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
+             "ProtCryosgdFlipHand": "cryosgd - flip hand",
+             "ProtCryosgdImportParticles": "cryosgd - import particles",
+             "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
+             "ProtCryosgdSimulate": "cryosgd - simulate particles",
+             "ProtCryosgdSplitByClass": "cryosgd - split by class"}
 ITERATIONS = 400      # about 40 s of work, so that there is time to look and to stop
 
 

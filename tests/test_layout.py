@@ -111,9 +111,14 @@ if sys.argv[2] == "scipion":
     import pyworkflow
     domain = pyworkflow.Config.getDomain()
     protocols = {n: c for n, c in domain.getProtocols().items() if c.__module__.startswith("cryosgd_plugin")}
-    assert set(protocols) == {"ProtCryosgdAbInitio", "ProtCryosgdImportParticles", "ProtCryosgdSimulate"}, protocols
-    assert {c.getClassLabel() for c in protocols.values()} == {
-        "cryosgd - ab initio", "cryosgd - import particles", "cryosgd - simulate particles"}
+    assert {n: c.getClassLabel() for n, c in protocols.items()} == {
+        "ProtCryosgdAbInitio": "cryosgd - ab initio",
+        "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
+        "ProtCryosgdFlipHand": "cryosgd - flip hand",
+        "ProtCryosgdImportParticles": "cryosgd - import particles",
+        "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
+        "ProtCryosgdSimulate": "cryosgd - simulate particles",
+        "ProtCryosgdSplitByClass": "cryosgd - split by class"}, protocols
     for protocol in protocols.values():
         assert os.path.isfile(protocol.getPluginLogoPath())
         assert protocol.validateInstallation() == [], protocol.validateInstallation()

@@ -8,7 +8,7 @@ import pytest
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.particles import OpticsGroup
 from cryosgd_plugin.core.poses import euler_to_matrix, random_rotations
-from cryosgd_plugin.io.star import read_particles, read_table, write_particles
+from cryosgd_plugin.io.star import read_particles, read_table, write_particle_blocks, write_particles
 from cryosgd_plugin.tests.io_samples import make_stack, noise_images, table_of
 from cryosgd_plugin.tests.star_samples import OPTICS, PARTICLES, assert_same, write
 
@@ -119,6 +119,22 @@ def test_poses_and_subsets_of_rows(tmp_path):
     assert again.half_set.tolist() == [2, 2, 2] and again.stack_index.tolist() == [5, 3, 19]
     assert again.extra["rlnNote"].tolist() == [b"\"\"", b"\"_d\"", b"\"_d\""]
     assert read_table(tmp_path / "p.star", "particles")["rlnNote"].tolist() == ["", "_d", "_d"]
+
+
+@pytest.mark.parametrize("relion_30", [False, True])
+def test_blocks_of_rows_make_one_file(tmp_path, relion_30):
+    """The rows of several tables in one loop, the blocks beside the particles after all of them."""
+    text = OPTICS + PARTICLES + "\n\ndata_mine\n\n_myValue 7\n"
+    table = read_particles(write(tmp_path, text)).take([0, 1, 1, 0, 1])
+    table.rotations = random_rotations(5, np.random.default_rng(0))
+    write_particles(tmp_path / "whole.star", table, relion_30=relion_30)
+    parts = (table.take(slice(first, first + 2)) for first in (0, 2, 4))
+    notes = write_particle_blocks(tmp_path / "parts.star", parts, relion_30=relion_30)
+    assert notes == write_particles(tmp_path / "again.star", table, relion_30=relion_30)
+    whole, joined = (read_particles(tmp_path / name) for name in ("whole.star", "parts.star"))
+    assert len(joined) == 5
+    assert_same(whole, joined)
+    assert read_table(tmp_path / "parts.star", "mine") == {"myValue": 7}
 
 
 def test_letters_beyond_ascii(tmp_path):

@@ -1,15 +1,11 @@
 """`cryosgd flip-hand`: the mirror image of a map, with its particles' poses."""
 from __future__ import annotations
 
-import numpy as np
-
 from ..core.errors import InputError
-from ..core.particles import ParticleTable
+from ..core.hand import MIRRORS, flip_poses, flip_volume
 from ..io.files import check_absent
 from ..io.star import read_particles, write_particles
 from ..io.volumes import read_volume, write_volume
-
-_AXES = {"xyz": (0, 1, 2), "x": (2,), "y": (1,), "z": (0,)}
 
 
 def add_parser(subparsers):
@@ -24,7 +20,7 @@ def add_parser(subparsers):
     add = parser.add_argument
     add("map", metavar="IN.mrc", help="the map, a cube")
     add("-o", "--output", required=True, metavar="OUT.mrc", help="the mirrored map")
-    add("--axis", choices=tuple(_AXES), default="xyz",
+    add("--axis", choices=tuple(MIRRORS), default="xyz",
         help="xyz inverts all three; x, y or z mirrors along that axis alone, which can turn the axes of T and I "
              "(default %(default)s)")
     add("--particles", metavar="STAR", help="particles with poses of this map (default: only the map)")
@@ -49,30 +45,3 @@ def run(arguments) -> int:
         write_particles(arguments.particles_out, table)
         print(f"wrote {arguments.particles_out}: {len(table)} particles with the poses of the mirrored map")
     return 0
-
-
-def flip_volume(volume, axis="xyz"):
-    """The mirror image of a map about the voxel n//2: V'(r) = V(M r), M diagonal with −1 at the mirrored axes.
-
-    volume : (d, d, d) [z, y, x]. axis : "xyz" (inversion), "x", "y" or "z".
-    In an even box the first plane has no mate within the box and stays where it is, as in a periodic one.
-    """
-    for number in _AXES[axis]:
-        d = volume.shape[number]
-        volume = np.take(volume, (2 * (d // 2) - np.arange(d)) % d, axis=number)
-    return volume
-
-
-def flip_poses(table: ParticleTable, axis="xyz") -> ParticleTable:
-    """The table with the poses under which the mirrored map has the old projections; shifts stay.
-
-    The image Σ_z V(Aᵀ(x, y, z)) doesn't change with z → −z in the sum. With V' = V∘M it is therefore the image of V'
-    under A' = N A M, N = diag(1, 1, −1), a rotation again. For the inversion A' = Z(180°) A: psi + 180°.
-    Raises InputError where the table has no poses.
-    """
-    if table.rotations is None:
-        raise InputError("the particles have no poses (rlnAngleRot, rlnAngleTilt, rlnAnglePsi); leave --particles out")
-    mirror = np.array([-1.0 if 2 - column in _AXES[axis] else 1.0 for column in range(3)])
-    flipped = table.take(np.arange(len(table)))
-    flipped.rotations = np.array([1.0, 1.0, -1.0])[:, None] * table.rotations * mirror
-    return flipped

@@ -17,6 +17,16 @@ _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 _NUMBER = re.compile(r"[+-]?(\d+\.\d*|\.\d+|0|[1-9]\d*)([eE][+-]?\d+)?")
 
 
+def exact_position(coordinate):
+    """(x, y) in px of a Scipion Coordinate, whose own numbers are whole: what was read stays exact until somebody moves
+    the particle."""
+    position = []
+    for tag, value in zip(COORDINATES, coordinate.getPosition()):
+        exact = coordinate.getAttributeValue(f"_{tag}")
+        position.append(exact if exact is not None and int(exact) == value else value)
+    return position
+
+
 def column_values(column):
     """(Scipion type, list of Python values) of a table column: whole numbers, numbers or text by its content."""
     if column.dtype.kind in "iub":

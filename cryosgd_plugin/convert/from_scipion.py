@@ -11,7 +11,7 @@ from ..core.errors import InputError
 from ..core.particles import OpticsGroup, ParticleTable
 from ..io.optics_text import optics_from_text
 from ..io.stacks import StackReader
-from .columns import COORDINATES, CTF_QUALITY, column_array, tag_of
+from .columns import COORDINATES, CTF_QUALITY, column_array, exact_position, tag_of
 from .stars import ID_TAG
 from .transforms import poses_from_transforms
 
@@ -135,10 +135,8 @@ class _Columns:
         return columns
 
     def _add_coordinate(self, coordinate):
-        for tag, value in zip(COORDINATES, coordinate.getPosition()):
-            exact = coordinate.getAttributeValue(f"_{tag}")
-            # Scipion's coordinates are whole numbers; what was read stays exact until somebody moves the particle
-            self._put(self._nested, tag, exact if exact is not None and int(exact) == value else value)
+        for tag, value in zip(COORDINATES, exact_position(coordinate)):
+            self._put(self._nested, tag, value)
         self._put(self._nested, "rlnMicrographName", coordinate.getMicName())
 
     def _put(self, columns, name, value):

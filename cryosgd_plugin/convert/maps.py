@@ -9,29 +9,40 @@ from ..core.errors import InputError
 from ..io.volumes import read_volume, write_volume
 
 
-def volume_object(path, pixel_size, half_maps=None, *, label="", root="."):
+def volume_object(path, pixel_size, half_maps=None, *, label="", root=".", kind=Volume):
     """A Scipion Volume of a map file; pixel_size in Å/px.
 
-    half_maps : two paths, or None; root : the project's folder, to which file names become relative.
+    half_maps : two paths, or None; root : the project's folder, to which file names become relative; kind : class.
     """
-    volume = Volume(location=os.path.relpath(path, root), objLabel=label)
+    volume = kind(location=os.path.relpath(path, root), objLabel=label)
     volume.setSamplingRate(pixel_size)
     if half_maps is not None:
         volume.setHalfMaps([os.path.relpath(half, root) for half in half_maps])
     return volume
 
 
-def volume_to_mrc(volume, path):
-    """Write a Scipion Volume as an MRC file that states Scipion's pixel size, whatever its own header says.
+def map_of(volume):
+    """The density of a Scipion Volume, (d, d, d) float32; its pixel size is what Scipion says, not the file's header.
 
     Raises InputError where it is none of a file of its own that can be read as an MRC map.
     """
     index, name = volume.getLocation()
     if index > 1:
-        raise InputError(f"the map to start from is number {index} of the stack {name}; export it into a file of its "
-                         "own")
-    density, _ = read_volume(name[:-len(":mrc")] if name.endswith(":mrc") else name, need_pixel_size=False)
-    write_volume(path, density, volume.getSamplingRate())
+        raise InputError(f"the map is number {index} of the stack {name}; export it into a file of its own")
+    return _density(name)
+
+
+def half_maps_of(volume):
+    """The densities of a Scipion Volume's half-maps, one after the other; none where it has none."""
+    return map(_density, list(volume.getHalfMaps(asList=True)) if volume.hasHalfMaps() else [])
+
+
+def volume_to_mrc(volume, path):
+    """Write a Scipion Volume as an MRC file that states Scipion's pixel size, whatever its own header says.
+
+    Raises InputError as `map_of`.
+    """
+    write_volume(path, map_of(volume), volume.getSamplingRate())
 
 
 def fill_classes(classes, maps):
@@ -43,3 +54,7 @@ def fill_classes(classes, maps):
         item.setRepresentative(maps[item.getObjId()].clone())
 
     classes.classifyItems(updateClassCallback=describe)
+
+
+def _density(name):
+    return read_volume(name[:-len(":mrc")] if name.endswith(":mrc") else name, need_pixel_size=False)[0]

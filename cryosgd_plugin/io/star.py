@@ -19,10 +19,11 @@ from .star_tables import (
     text_column,
     write_header,
     write_loop,
+    write_rows,
     write_table,
 )
 
-__all__ = ["read_particles", "write_particles", "read_table", "write_table"]
+__all__ = ["read_particles", "write_particles", "write_particle_blocks", "read_table", "write_table"]
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 SHIFTS_A = ("rlnOriginXAngst", "rlnOriginYAngst")
@@ -118,29 +119,30 @@ def write_particles(path, table: ParticleTable, *, relion_30=False):
     Returns a list of sentences: what the format can't hold (3.0 has no Zernike terms, no magnification matrix).
     Raises InputError where it can't be written; with `relion_30` where the groups' pixel sizes differ.
     """
-    path = Path(path)
-    notes = []
-    columns = _particle_columns(path, table)
-    if relion_30:
-        per_particle, notes = optics_columns_30(table)
-        if table.shifts_a is not None:
-            shifts_px = table.shifts_a / table.pixel_size
-            columns.update({tag: shifts_px[:, axis] for axis, tag in enumerate(SHIFTS_PX)})
-            columns = {tag: v for tag, v in columns.items() if tag not in SHIFTS_A}
-        columns.update(per_particle)
-    else:
-        columns["rlnOpticsGroup"] = table.optics_id + 1
-    columns = _ordered(columns, table.carried.get("columns", ()))
+    return write_particle_blocks(path, [table], relion_30=relion_30)
+
+
+def write_particle_blocks(path, tables, *, relion_30=False):
+    """Write the rows of several tables into one STAR file, as `write_particles` does of one.
+
+    tables : iterable of at least one, of the same columns, optics groups and stacks; only the first is kept while the
+    others are asked for, so that the file may be larger than the memory.
+    """
+    path, tables = Path(path), iter(tables)
+    first = next(tables)
+    columns, notes = _all_columns(path, first, relion_30)
     with atomic_write(path) as partial, open(partial, "wb") as file:
         if relion_30:
             file.write(b"\ndata_images\n\n")
         else:
             write_header(file, "optics")
-            write_loop(file, _ordered(optics_columns(table), table.carried.get("optics_columns", ())))
+            write_loop(file, _ordered(optics_columns(first), first.carried.get("optics_columns", ())))
             file.write(b"\n")
             write_header(file, "particles")
         write_loop(file, columns)
-        for text in table.carried.get("blocks", ()):
+        for table in tables:
+            write_rows(file, _all_columns(path, table, relion_30)[0])
+        for text in first.carried.get("blocks", ()):
             file.write(b"\n" + text.encode("utf-8") + b"\n")
     return notes
 
@@ -165,6 +167,22 @@ def _shifts(tags, numbers, optics, optics_id):
         pixel_sizes = np.array([group.pixel_size for group in optics])[optics_id]
         return np.stack([numbers(tag) for tag in SHIFTS_PX], axis=1) * pixel_sizes[:, None]
     return None
+
+
+def _all_columns(path, table, relion_30):
+    """tag → column of the block of particles, in the order in which it was read; and what the format can't hold."""
+    notes = []
+    columns = _particle_columns(path, table)
+    if relion_30:
+        per_particle, notes = optics_columns_30(table)
+        if table.shifts_a is not None:
+            shifts_px = table.shifts_a / table.pixel_size
+            columns.update({tag: shifts_px[:, axis] for axis, tag in enumerate(SHIFTS_PX)})
+            columns = {tag: v for tag, v in columns.items() if tag not in SHIFTS_A}
+        columns.update(per_particle)
+    else:
+        columns["rlnOpticsGroup"] = table.optics_id + 1
+    return _ordered(columns, table.carried.get("columns", ())), notes
 
 
 def _particle_columns(path, table):

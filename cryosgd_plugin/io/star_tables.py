@@ -125,12 +125,17 @@ def write_loop(file, columns):
 
     Raises ValueError where the columns differ in length.
     """
-    lengths = {tag: len(values) for tag, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"columns of one loop differ in length: {lengths}")
     file.write(b"loop_\n")
     for number, tag in enumerate(columns, start=1):
         file.write(f"_{tag} #{number}\n".encode())
+    write_rows(file, columns)
+
+
+def write_rows(file, columns):
+    """Rows of a loop whose tags are written, as `write_loop`."""
+    lengths = {tag: len(values) for tag, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns of one loop differ in length: {lengths}")
     readers = format_columns(columns)
     n = next(iter(lengths.values()), 0)
     for start in range(0, n, _ROWS_AT_ONCE):

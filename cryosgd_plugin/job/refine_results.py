@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.classes import posterior_tag
 from ..io.certificate_picture import save_certificate_png
 from ..io.fsc_star import write_fsc
 from ..io.pictures import save_fsc_png, save_slices_png
@@ -37,7 +38,7 @@ def posed(table, engine):
                        cryosgdShiftChange=np.nan_to_num(engine.results.change_a))
     if engine.config.classes > 1:
         table.class_id = engine.results.structures + 1
-        table.extra.update({f"cryosgdClass{k + 1:03d}Posterior": engine.results.class_mass[:, k]
+        table.extra.update({posterior_tag(k + 1): engine.results.class_mass[:, k]
                             for k in range(engine.config.classes)})
     return table.take(np.sort(np.concatenate(engine.rows)))
 

@@ -1,6 +1,7 @@
 """The files that a finished run leaves: maps, curves, posed particles, pictures (io/result_folder.py names them)."""
 from __future__ import annotations
 
+from ..core.classes import posterior_tag
 from ..io.fsc_star import write_fsc
 from ..io.pictures import save_fsc_png, save_slices_png
 from ..io.result_folder import FSC, HALF1, HALF2, VOLUME, result_name
@@ -28,7 +29,7 @@ def posed(table, assignment, classes: int):
                        cryosgdEffectivePoses=assignment.effective_poses)
     if classes > 1:
         table.class_id = assignment.structures + 1
-        table.extra.update({f"cryosgdClass{k + 1:03d}Posterior": assignment.class_mass[:, k]
+        table.extra.update({posterior_tag(k + 1): assignment.class_mass[:, k]
                             for k in range(classes)})
     return table.take(assignment.rows)
 
