@@ -20,7 +20,7 @@ def shell_means(weight, radius: int) -> np.ndarray:
     return (total / np.maximum(np.bincount(shell, minlength=radius + 2), 1))[:radius + 1]
 
 
-def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None) -> np.ndarray:
+def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None, kernel: str = "trilinear") -> np.ndarray:
     """(box,)*3 float32: numerator / (weight + 1/τ²) up to a radius, gridding-corrected.
 
     numerator, weight : Hermitian half volumes; inverse_tau2 : (radius + 1,) 1/τ² of each shell, in the weight's units;
@@ -33,7 +33,7 @@ def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None) -> n
     else:
         below = weight + np.asarray(inverse_tau2, np.float32)[nearest]
     solved = np.where(shell <= radius, numerator / np.maximum(below, 1e-30), 0)
-    return from_half_volume(solved.astype(np.complex64), box_size)
+    return from_half_volume(solved.astype(np.complex64), box_size, kernel=kernel)
 
 
 def inverse_tau2(curve, mean_weight) -> np.ndarray:
