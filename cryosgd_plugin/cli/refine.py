@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from ..core.errors import InputError
-from ..engines.refine.config import MARGINALS, RefineConfig
+from ..engines.refine.config import KERNELS, MARGINALS, RefineConfig
 from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
 
 
@@ -71,6 +71,7 @@ def _add_config_options(parser):
     add("--search", "search", "bounded, or exhaustive on the same grid", choices=("bounded", "exhaustive"))
     add("--deviations", "deviations", "standard deviations of noise that the bound allows for", metavar="K")
     add("--marginal", "marginal", "sum over the poses that count, or take the best", choices=MARGINALS)
+    add("--kernel", "kernel", "what images are back-projected with", choices=KERNELS)
     options.switch("--scale-correction", "scale_correction", "estimate how strong each particle's signal is")
     add("--iterations", "iterations", "at most so many before the last one", metavar="N")
     add("--max-particles", "max_particles", "use at most this many, drawn by the seed", "all", type=int, metavar="N")

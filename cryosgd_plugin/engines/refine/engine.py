@@ -171,7 +171,7 @@ class Refinement:
                                shrinkage=np.clip(self.shell_fsc[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
                                rng=np.random.default_rng(config.seed), threads=self.threads,
                                exhaustive=config.search == "exhaustive", deviations=config.deviations)
-        return Poser(search, preparer, self.operators, soft=config.marginal == "soft")
+        return Poser(search, preparer, self.operators, soft=config.marginal == "soft", kernel=config.kernel)
 
     def _preparer(self, radius):
         config = self.config
@@ -201,7 +201,7 @@ class Refinement:
     def _solve(self, numerator, weight, radius, curve=None):
         """A map of symmetrised sums, regularised by its FSC curve where one is given."""
         ridge = None if curve is None else inverse_tau2(curve[:radius + 1], shell_means(weight, radius))
-        return solve(numerator, weight, radius, self.config.box_size, ridge) / self._envelope
+        return solve(numerator, weight, radius, self.config.box_size, ridge, self.config.kernel) / self._envelope
 
     def _scaled(self, references):
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""

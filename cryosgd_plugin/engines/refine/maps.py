@@ -20,8 +20,9 @@ def shell_means(weight, radius: int) -> np.ndarray:
     return (total / np.maximum(np.bincount(shell, minlength=radius + 2), 1))[:radius + 1]
 
 
-def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None, kernel: str = "trilinear") -> np.ndarray:
-    """(box,)*3 float32: numerator / (weight + 1/τ²) up to a radius, gridding-corrected.
+def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None,
+          kernel: str = "trilinear") -> np.ndarray:
+    """(box,)*3 float32: numerator / (weight + 1/τ²) up to a radius, corrected for the kernel it was inserted with.
 
     numerator, weight : Hermitian half volumes; inverse_tau2 : (radius + 1,) 1/τ² of each shell, in the weight's units;
     None for the unregularised map, whose weights are only kept from vanishing.
