@@ -17,7 +17,7 @@ from cryosgd_plugin.engines.refine.resolution import half_map_curves, randomise_
 from cryosgd_plugin.engines.refine.schedule import Convergence, next_radius, radius_of_maps
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
 from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
-from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
 
 CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0,
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
@@ -59,6 +59,25 @@ def test_halves_share_no_particle_and_each_run_the_same(run):
     assert len(engine.rows[0]) + len(engine.rows[1]) == 300
     again, _, _ = refined()
     assert np.array_equal(again.halves, engine.halves)
+
+
+def test_spectra_are_those_of_the_simulation(run):
+    """White noise of unit variance has σ² of box² a coefficient; τ² is the power of the map in units of its noise."""
+    engine, records, _ = run
+    spectra = engine.spectra[0]
+    assert len(spectra.noise) == BOX // 2
+    assert spectra.noise[7:] == pytest.approx(np.full(BOX // 2 - 7, BOX ** 2), rel=0.06)
+    # where there is signal, 150 images a half fit some of their own noise
+    assert np.all((spectra.noise[1:7] > 0.75 * BOX ** 2) & (spectra.noise[1:7] < 1.1 * BOX ** 2))
+    # projections are 1 high where the density is, and were divided by the noise's standard deviation
+    truth = density() / (np.sqrt(2 * np.pi) * WIDTH / PIXEL) / 0.15
+    shells = shell_index_3d(BOX).ravel()
+    power = np.bincount(shells, np.abs(fft3_centred(truth)).ravel() ** 2) / np.bincount(shells)
+    ratio = spectra.signal[3:8].sum() / power[3:8].sum()
+    assert 0.7 < ratio < 1.4, ratio
+    for record in records:
+        assert len(record["spectra"]) == 1 and len(set(map(len, record["spectra"][0].values()))) == 1
+    assert records[-1]["spectra"][0]["snr"][2] == pytest.approx(spectra.snr[2], rel=1e-3)
 
 
 def test_the_gaussian_kernel_leaves_poses_and_amplitudes_as_they_are():

@@ -15,7 +15,7 @@ def add_parser(subparsers):
         description="Gold-standard refinement of one or several references: two independent half-sets, poses found by "
                     "a bounded search over all orientations and shifts. Reads no poses. Writes volume.mrc, half1.mrc, "
                     "half2.mrc (of several classes class001.mrc and so on), mask.mrc, particles.star, fsc.star, "
-                    "history.json, summary.json and pictures into DIR.")
+                    "model.star, history.json, summary.json and pictures into DIR.")
     parser.set_defaults(run=run)
     parser.add_argument("particles", metavar="PARTICLES.star", help="RELION STAR file (3.0 or 3.1) with CTF values")
     parser.add_argument("--reference", nargs="+", required=True, metavar="MAP.mrc",

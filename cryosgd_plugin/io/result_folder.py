@@ -14,6 +14,7 @@ from .star_tables import read_table
 JOB, LOCK, CHECKPOINT, HISTORY, SUMMARY = "job.json", "lock", "checkpoint.npz", "history.json", "summary.json"
 VOLUME, HALF1, HALF2, PARTICLES, FSC = "volume.mrc", "half1.mrc", "half2.mrc", "particles.star", "fsc.star"
 PROGRESS, PICTURES, IMPORTANCE, MASK = "progress", "pictures", "importance.json", "mask.mrc"
+MODEL = "model.star"
 
 
 class ResultFolder:

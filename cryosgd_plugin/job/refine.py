@@ -23,7 +23,7 @@ from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, refuse_other_job
-from .refine_results import posed, save_pictures, write_maps
+from .refine_results import posed, save_pictures, write_maps, write_shells
 from .refine_summary import summarise
 
 # of the memory budget: what reading images may take
@@ -112,6 +112,7 @@ class RefineJob(EngineJob):
     def _finish(self, engine):
         path = self.folder.path
         write_maps(path, engine)
+        write_shells(path, self.table, engine)
         write_particles(path(PARTICLES), posed(self.table, engine))
         save_pictures(path(PICTURES), engine)
         summary = summarise(self, engine)
