@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryosgd_plugin.core.errors import InputError
-from cryosgd_plugin.core.fourier import fft3_centred
+from cryosgd_plugin.core.fourier import fft3_centred, ifft3_centred
 from cryosgd_plugin.core.masks import soft_sphere
 from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.core.shells import fsc, shell_index_3d
@@ -16,8 +16,8 @@ from cryosgd_plugin.engines.refine.maps import inverse_tau2, of_both, share_low,
 from cryosgd_plugin.engines.refine.resolution import half_map_curves, randomise_phases
 from cryosgd_plugin.engines.refine.schedule import Convergence, next_radius, radius_of_maps
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
-from cryosgd_plugin.ops.slicing import half_volume_radius, half_volume_shape, to_half_volume
-from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
 
 CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0,
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
@@ -59,6 +59,40 @@ def test_halves_share_no_particle_and_each_run_the_same(run):
     assert len(engine.rows[0]) + len(engine.rows[1]) == 300
     again, _, _ = refined()
     assert np.array_equal(again.halves, engine.halves)
+
+
+def test_spectra_are_those_of_the_simulation(run):
+    """White noise of unit variance has σ² of box² a coefficient; τ² is the power of the map in units of its noise."""
+    engine, records, _ = run
+    spectra = engine.spectra[0]
+    assert len(spectra.noise) == BOX // 2
+    assert spectra.noise[7:] == pytest.approx(np.full(BOX // 2 - 7, BOX ** 2), rel=0.06)
+    # where there is signal, 150 images a half fit some of their own noise
+    assert np.all((spectra.noise[1:7] > 0.75 * BOX ** 2) & (spectra.noise[1:7] < 1.1 * BOX ** 2))
+    # projections are 1 high where the density is, and were divided by the noise's standard deviation
+    truth = density() / (np.sqrt(2 * np.pi) * WIDTH / PIXEL) / 0.15
+    shells = shell_index_3d(BOX).ravel()
+    power = np.bincount(shells, np.abs(fft3_centred(truth)).ravel() ** 2) / np.bincount(shells)
+    ratio = spectra.signal[3:8].sum() / power[3:8].sum()
+    assert 0.7 < ratio < 1.4, ratio
+    for record in records:
+        assert len(record["spectra"]) == 1 and len(set(map(len, record["spectra"][0].values()))) == 1
+    assert records[-1]["spectra"][0]["snr"][2] == pytest.approx(spectra.snr[2], rel=1e-3)
+
+
+def test_the_gaussian_kernel_leaves_poses_and_amplitudes_as_they_are():
+    engines = [refined(config=replace(CONFIG, kernel=kernel, iterations=2)) for kernel in KERNELS]
+    for engine, _, table in engines:
+        assert np.median(angular_distance_deg(engine.results.rotations, table.rotations)) < 4
+    axis = np.arange(BOX) - BOX // 2
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis ** 2)
+    # where the CTF² weight rises from zero, in the first shells, a wider kernel leans further outwards
+    shells = shell_index_3d(BOX)
+    band = (shells >= 4) & (shells <= 7)
+    trilinear, gaussian = (ifft3_centred(fft3_centred(engine.whole[0]) * band, BOX) for engine, _, _ in engines)
+    for lowest, highest in ((0, 3), (3, 5), (5, 7.5)):
+        ring = (radius >= lowest) & (radius < highest)
+        assert (gaussian * trilinear)[ring].sum() / (trilinear ** 2)[ring].sum() == pytest.approx(1, abs=0.03)
 
 
 def test_given_halves_are_kept():
@@ -199,6 +233,7 @@ def test_iterations_are_limited():
     (dict(deviations=0.0), "deviations"), (dict(iterations=0), "iterations"), (dict(classes=0), "references"),
     (dict(seed=-1), "seed"),
     (dict(max_particles=1), "max particles"), (dict(shift_range_a=-1.0), "shift range"),
+    (dict(kernel="cubic"), "kernel 'cubic' is unknown; choose of trilinear, gaussian"),
     (dict(mask="x"), "mask"), (dict(pixel_size=0.0), "pixel size"), (dict(box_size=8), "box")])
 def test_settings_refuse_nonsense(change, words):
     with pytest.raises(InputError, match=words):

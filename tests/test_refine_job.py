@@ -14,6 +14,7 @@ from cryosgd_plugin.io.fsc_star import read_fsc
 from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.stack_writer import write_stack
 from cryosgd_plugin.io.star import read_particles, write_particles
+from cryosgd_plugin.io.star_tables import read_table
 from cryosgd_plugin.io.volumes import read_volume, write_volume
 from cryosgd_plugin.job.refine import odd_halves, refuse_magnified, repeated
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
@@ -62,6 +63,28 @@ def test_what_a_run_leaves(finished):
     assert (finished / "pictures" / "fsc.png").exists() and (finished / "pictures" / "volume.png").exists()
 
 
+def test_the_shells_are_reported(finished):
+    """model.star with RELION's names and units, and one record an iteration."""
+    shells = ResultFolder(finished).history()[-1]["spectra"][0]
+    table = read_table(finished / "model.star", "model_class_1")
+    # RELION's variances are of one component of a coefficient divided by the number of pixels
+    scale = 1 / (2 * BOX ** 4)
+    columns = [("rlnSsnrMap", "snr", 1), ("rlnReferenceTau2", "signal", scale), ("rlnSigma2Noise", "noise", scale),
+               ("cryosgdDataShare", "data_share", 1), ("rlnFourierCompleteness", "completeness", 1),
+               ("cryosgdCoefficients", "coefficients", 1)]
+    for tag, word, factor in columns:
+        assert table[tag] == pytest.approx(factor * np.array(shells[word]), rel=1e-3), tag
+    assert (table["rlnSsnrMap"] * table["rlnReferenceSigma2"])[1:] == pytest.approx(table["rlnReferenceTau2"][1:],
+                                                                                    rel=1e-3)
+    assert table["rlnAngstromResolution"][4] == pytest.approx(BOX * PIXEL / 4)
+    assert (table["rlnGoldStandardFsc"][2:6] > 0.5).all() and table["rlnSsnrMap"][3] > 1
+    group = read_table(finished / "model.star", "model_optics_group_1")
+    assert group["rlnOpticsGroupName"] == "one"
+    # white noise of unit variance, as the images are normalised to
+    assert group["rlnSigma2Noise"][4:11] == pytest.approx(np.full(7, 1 / (2 * BOX ** 2)), rel=0.2)
+    assert (finished / "pictures" / "model.png").stat().st_size > 10_000
+
+
 def test_particles_come_back_with_what_was_found(finished, data):
     table = read_particles(finished / "particles.star")
     assert len(table) == N and set(table.half_set) == {1, 2}
@@ -99,6 +122,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(finished, data, tmp_path, monkey
     assert command(data, tmp_path / "out") == 130
     monkeypatch.undo()
     assert command(data, tmp_path / "out", "--continue") == 0
+    assert (tmp_path / "out" / "model.star").read_bytes() == (finished / "model.star").read_bytes()
     for name in ("volume.mrc", "half1.mrc", "mask.mrc"):
         assert np.array_equal(read_volume(tmp_path / "out" / name)[0], read_volume(finished / name)[0]), name
     histories = [[{k: v for k, v in record.items() if not k.startswith("seconds")}
@@ -132,6 +156,8 @@ def test_two_references_make_two_classes(data, tmp_path):
     assert set(table.class_id) <= {1, 2}
     posterior = np.stack([np.asarray(table.extra[f"cryosgdClass00{k}Posterior"], float) for k in (1, 2)])
     assert posterior.sum(axis=0) == pytest.approx(np.ones(N), abs=1e-3)
+    assert len(read_table(tmp_path / "out" / "model.star", "model_class_2")["rlnSsnrMap"]) == BOX // 2
+    assert (tmp_path / "out" / "pictures" / "class002_model.png").exists()
     assert "2 maps from" in json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["outcome"]
 
 

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from ..core.errors import InputError
-from ..engines.refine.config import MARGINALS, SEARCHES, RefineConfig
+from ..engines.refine.config import KERNELS, MARGINALS, SEARCHES, RefineConfig
 from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
 
 
@@ -17,7 +17,7 @@ def add_parser(subparsers):
         description="Gold-standard refinement of one or several references: two independent half-sets, poses found by "
                     "a bounded search over all orientations and shifts. Reads no poses but for a local search. Writes "
                     "volume.mrc, half1.mrc, half2.mrc (of several classes class001.mrc and so on), mask.mrc, "
-                    "particles.star, fsc.star, history.json, summary.json and pictures into DIR.")
+                    "particles.star, fsc.star, model.star, history.json, summary.json and pictures into DIR.")
     parser.set_defaults(run=run)
     parser.add_argument("particles", metavar="PARTICLES.star", help="RELION STAR file (3.0 or 3.1) with CTF values")
     parser.add_argument("--reference", nargs="+", required=True, metavar="MAP.mrc",
@@ -87,6 +87,7 @@ def _add_config_options(parser):
                    "randomised at high resolution, to see what noise alone would claim (doubles the time)")
     add("--deviations", "deviations", "standard deviations of noise that the bound allows for", metavar="K")
     add("--marginal", "marginal", "sum over the poses that count, or take the best", choices=MARGINALS)
+    add("--kernel", "kernel", "what images are back-projected with", choices=KERNELS)
     options.switch("--scale-correction", "scale_correction", "estimate how strong each particle's signal is")
     add("--iterations", "iterations", "at most so many before the last one", metavar="N")
     add("--max-particles", "max_particles", "use at most this many, drawn by the seed", "all", type=int, metavar="N")

@@ -16,6 +16,7 @@ VOLUME, HALF1, HALF2, PARTICLES, FSC = "volume.mrc", "half1.mrc", "half2.mrc", "
 PROGRESS, PICTURES, IMPORTANCE, MASK = "progress", "pictures", "importance.json", "mask.mrc"
 # of a refinement's overfitting test: the run of particles with random phases, and its curves
 RANDOMISED, OVERFITTING = "randomised", "overfitting.star"
+MODEL = "model.star"
 
 
 class ResultFolder:

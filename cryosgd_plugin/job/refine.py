@@ -24,7 +24,7 @@ from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses, refuse_other_job
-from .refine_results import posed, save_pictures, write_maps, write_overfitting
+from .refine_results import posed, save_pictures, write_maps, write_overfitting, write_shells
 from .refine_summary import summarise
 
 # of the memory budget: what reading images may take
@@ -144,6 +144,7 @@ class RefineJob(EngineJob):
     def _finish(self, engine, overfitting):
         path = self.folder.path
         write_maps(path, engine)
+        write_shells(path, self.table, engine)
         write_particles(path(PARTICLES), posed(self.table, engine))
         save_pictures(path(PICTURES), engine, self.folder.history)
         if overfitting:

@@ -6,8 +6,10 @@ import numpy as np
 from ..core.classes import posterior_tag
 from ..io.certificate_picture import save_certificate_png
 from ..io.fsc_star import write_fsc
+from ..io.model_pictures import save_model_png
+from ..io.model_star import write_model
 from ..io.pictures import save_fsc_png, save_slices_png
-from ..io.result_folder import FSC, HALF1, HALF2, MASK, OVERFITTING, PICTURES, VOLUME, result_name
+from ..io.result_folder import FSC, HALF1, HALF2, MASK, MODEL, OVERFITTING, PICTURES, VOLUME, result_name
 from ..io.volumes import write_volume
 
 
@@ -27,6 +29,17 @@ def write_maps(path, engine) -> None:
                   box_size=config.box_size, pixel_size=config.pixel_size,
                   general={"rlnFinalResolution": curves.resolution(config.box_size, config.pixel_size)})
     write_volume(path(MASK), engine.curve_mask.astype(np.float32), config.pixel_size)
+
+
+def write_shells(path, table, engine) -> None:
+    """model.star: what the last iteration knew of each shell, of the classes and of the noise of each optics group."""
+    config = engine.config
+    classes = [dict(vars(spectra), map_noise=spectra.map_noise, fsc=engine.shell_fsc[k][:len(spectra.snr)])
+               for k, spectra in enumerate(engine.spectra)]
+    # a half that lacks a group knows nothing of its noise
+    known = {group.name: engine.noise[:, i][~np.isnan(engine.noise[:, i, 1])] for i, group in enumerate(table.optics)}
+    write_model(path(MODEL), classes, {name: noise.mean(axis=0) for name, noise in known.items() if len(noise)},
+                box_size=config.box_size, pixel_size=config.pixel_size)
 
 
 def posed(table, engine):
@@ -70,3 +83,8 @@ def save_pictures(pictures, engine, history) -> None:
                      {"unmasked": curves.unmasked, "masked": curves.masked,
                       "masked, phases randomised": curves.randomised, "corrected": curves.corrected},
                      box_size=config.box_size, pixel_size=config.pixel_size)
+        spectra = engine.spectra[k]
+        save_model_png(pictures / result_name(MODEL, k, config.classes).replace(".star", ".png"),
+                       **{name: getattr(spectra, name) for name in ("noise", "signal", "map_noise", "snr", "data_share",
+                                                                    "completeness")},
+                       box_size=config.box_size, pixel_size=config.pixel_size, title=title)

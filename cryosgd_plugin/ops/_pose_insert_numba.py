@@ -4,10 +4,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from ._slicing_numba import CHUNK_MEMORY, MAX_CHUNKS, spread_trilinear
+from ._slicing_numba import CHUNK_MEMORY, MAX_CHUNKS, spread_gaussian, spread_trilinear
 
 
-def insert_poses(filtered, weight, points, rotations, shifts, image, mass, padding, numerator, total):
+def insert_poses(filtered, weight, points, rotations, shifts, image, mass, padding, numerator, total,
+                 kernel="trilinear"):
     """As `pose_insert.insert_poses_plain`."""
     if not len(rotations):
         return
@@ -16,13 +17,13 @@ def insert_poses(filtered, weight, points, rotations, shifts, image, mass, paddi
     numerators = np.zeros((chunks,) + numerator.shape, np.complex64)
     totals = np.zeros((chunks,) + numerator.shape, np.float32)
     _insert(filtered, weight, points, rotations, shifts, image, mass, float(padding), int(np.abs(points).max()),
-            numerators, totals)
+            kernel == "gaussian", numerators, totals)
     numerator += numerators.sum(axis=0)
     total += totals.sum(axis=0)
 
 
 @njit(parallel=True, cache=True, fastmath=True)
-def _insert(filtered, weight, points, rotations, shifts, image, mass, padding, reach, numerators, totals):
+def _insert(filtered, weight, points, rotations, shifts, image, mass, padding, reach, gaussian, numerators, totals):
     chunks = len(numerators)
     centre = np.float32(numerators.shape[1] // 2)
     for chunk in prange(chunks):
@@ -50,4 +51,7 @@ def _insert(filtered, weight, points, rotations, shifts, image, mass, padding, r
                 if x < 0:
                     x, y, z = -x, -y, -z
                     value = np.conj(value)
-                spread_trilinear(numerator, total, x, y + centre, z + centre, value, w)
+                if gaussian:
+                    spread_gaussian(numerator, total, x, y + centre, z + centre, value, w)
+                else:
+                    spread_trilinear(numerator, total, x, y + centre, z + centre, value, w)

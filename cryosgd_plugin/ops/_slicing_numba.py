@@ -4,9 +4,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from .gaussian import BANDWIDTH, MEAN_SUM, STEP
+
 # one accumulator a chunk, summed in order: the same result on any number of threads
 MAX_CHUNKS = 8
 CHUNK_MEMORY = 256e6
+# of the Gaussian kernel, in single precision
+RATE, NEXT, SCALE = np.float32(1 / BANDWIDTH), np.float32(STEP), np.float32(1 / MEAN_SUM ** 3)
 
 
 def slice_points(half, rotations, points):
@@ -42,6 +46,40 @@ def spread_trilinear(numerator, weight_volume, x, y, z, value, weight):
             numerator[z0 + dz, y0 + dy, x0 + 1] += w1 * value
             weight_volume[z0 + dz, y0 + dy, x0] += w0 * weight
             weight_volume[z0 + dz, y0 + dy, x0 + 1] += w1 * weight
+
+
+@njit(inline="always")
+def spread_gaussian(numerator, weight_volume, x, y, z, value, weight):
+    """Add a value and its weight to the 27 nodes about (x, y, z), x ≥ 0, as `gaussian.insert_points` does.
+
+    Twice the time of trilinear: 0.34 ms a pose at 64 px and 1.7 at 128 px, against 0.14 and 1.0 (benchmarks/
+    insertion.py, one thread, user time on two cores that were busy with other work).
+    """
+    half = np.float32(0.5)
+    x0, y0, z0 = int(x + half), int(y + half), int(z + half)
+    fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+    middle = SCALE * np.exp(-RATE * (fx * fx + fy * fy + fz * fz))
+    ex, ey, ez = (np.exp(np.float32(2) * RATE * fx), np.exp(np.float32(2) * RATE * fy),
+                  np.exp(np.float32(2) * RATE * fz))
+    before, after = NEXT / ex, NEXT * ex
+    last = numerator.shape[0] - 1
+    mate = np.conj(value)
+    for dz in range(-1, 2):
+        wz = middle * (NEXT / ez if dz < 0 else NEXT * ez if dz > 0 else np.float32(1))
+        for dy in range(-1, 2):
+            w = wz * (NEXT / ey if dy < 0 else NEXT * ey if dy > 0 else np.float32(1))
+            iz, iy = z0 + dz, y0 + dy
+            numerator[iz, iy, x0] += w * value
+            weight_volume[iz, iy, x0] += w * weight
+            numerator[iz, iy, x0 + 1] += w * after * value
+            weight_volume[iz, iy, x0 + 1] += w * after * weight
+            if x0 > 0:
+                numerator[iz, iy, x0 - 1] += w * before * value
+                weight_volume[iz, iy, x0 - 1] += w * before * weight
+            else:
+                # kx = −1 is not stored, its Friedel mate is
+                numerator[last - iz, last - iy, 1] += w * before * mate
+                weight_volume[last - iz, last - iy, 1] += w * before * weight
 
 
 @njit(parallel=True, cache=True, fastmath=True)

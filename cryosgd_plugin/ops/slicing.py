@@ -11,8 +11,11 @@ import numpy as np
 from scipy import fft
 
 from ..core.backend import array_module
+from .gaussian import gaussian_envelope
 
 PADDING = 2
+# what back-projection may spread a coefficient by; slices are always trilinear
+KERNELS = ("trilinear", "gaussian")
 
 
 def half_volume_shape(radius: int, padding: int = PADDING) -> tuple:
@@ -53,17 +56,25 @@ def to_half_volume(volume, radius: int, padding: int = PADDING):
     return _crop(spectrum, radius, padding, xp)
 
 
-def from_half_volume(half, box_size: int, padding: int = PADDING):
+def from_half_volume(half, box_size: int, padding: int = PADDING, kernel: str = "trilinear"):
     """The real density of a back-projected half volume (numerator / weight), gridding-corrected.
 
-    Trilinear insertion spreads each value over its neighbours, which multiplies the density with sinc²; this
-    divides by it. (So it is no inverse of `to_half_volume`, whose own division anticipates the interpolation of
-    the slices to come.) `half` must be Hermitian. Returns (box_size,)*3 float32.
+    Insertion by a kernel spreads each value over its neighbours, which multiplies the density with the kernel's
+    transform, sinc² for trilinear and `gaussian_envelope` for Gaussian; this divides by it. (So it is no inverse of
+    `to_half_volume`, whose own division anticipates the interpolation of the slices to come.) `half` must be Hermitian.
+    Returns (box_size,)*3 float32.
     """
+    check_kernel(kernel)
     xp = array_module(half)
     density = _density(half, box_size, padding, xp)
-    line = gridding_correction(box_size, padding, xp)
+    line = (gaussian_envelope if kernel == "gaussian" else gridding_correction)(box_size, padding, xp)
     return density / (line[:, None, None] * line[None, :, None] * line[None, None, :])
+
+
+def check_kernel(kernel: str) -> None:
+    """Raise ValueError for a back-projection kernel that there isn't."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel '{kernel}' is unknown; choose of {', '.join(KERNELS)}")
 
 
 def adjoint_half_volume(half, box_size: int, padding: int = PADDING):
@@ -104,7 +115,7 @@ def slice_volume(half, rotations, points, padding: int = PADDING):
     ------
     ValueError : a point lies beyond what the half volume holds
     """
-    _check_reach(half, points, padding)
+    check_reach(half, points, padding)
     return _kernels(half).slice_points(half, _float32(rotations), _float32(points * padding))
 
 
@@ -123,7 +134,7 @@ def insert_slices(values, weights, rotations, points, radius: int, padding: int 
     xp = array_module(values)
     shape = half_volume_shape(radius, padding)
     numerator, weight = xp.zeros(shape, xp.complex64), xp.zeros(shape, xp.float32)
-    _check_reach(numerator, points, padding)
+    check_reach(numerator, points, padding)
     _kernels(values).insert_points(values, weights, _float32(rotations), _float32(points * padding), numerator, weight)
     return numerator, weight
 
@@ -148,7 +159,8 @@ def _float32(array):
     return array_module(array).ascontiguousarray(array, dtype=np.float32)
 
 
-def _check_reach(half, points, padding):
+def check_reach(half, points, padding):
+    """Raise ValueError where a point (p, 2) lies beyond what a half volume holds, its kernel's nodes included."""
     reach = half.shape[2] - 2
     farthest = float((points ** 2).sum(axis=1).max()) ** 0.5 * padding if len(points) else 0.0
     if farthest > reach + 1e-3:

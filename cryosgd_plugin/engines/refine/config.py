@@ -6,6 +6,7 @@ from typing import Optional
 
 from ...core.settings import Settings, need
 from ...core.symmetry import point_group
+from ...ops.slicing import KERNELS
 
 SEARCHES = ("bounded", "exhaustive", "local")
 MARGINALS = ("soft", "best")
@@ -32,6 +33,7 @@ class RefineConfig(Settings):
     shift_range_a : Å, largest shift searched from the box centre; None takes 6 % of the diameter, at least 10 Å.
     mask : what references are masked with: "sphere" of the diameter, "dynamic" after each map, or "map" (given to the
         engine).
+    kernel : what images are back-projected with, "trilinear" or "gaussian" (paper 3 §2.2).
     scale_correction : estimate how strong the signal of each particle is.
     iterations : at most so many before the last one. seed : of the halves and of all samples.
     max_particles : use this many, drawn by the seed; None uses all.
@@ -53,6 +55,7 @@ class RefineConfig(Settings):
     deviations: float = 4.0
     shift_range_a: Optional[float] = None
     mask: str = "dynamic"
+    kernel: str = "trilinear"
     scale_correction: bool = True
     iterations: int = 20
     seed: int = 0
@@ -83,7 +86,7 @@ class RefineConfig(Settings):
         need(self.iterations >= 1, f"{self.iterations} iterations are too few; give at least 1")
         need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
         for what, value, known in (("search", self.search, SEARCHES), ("marginal", self.marginal, MARGINALS),
-                                   ("mask", self.mask, MASKS)):
+                                   ("mask", self.mask, MASKS), ("kernel", self.kernel, KERNELS)):
             need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
         need(self.max_particles is None or self.max_particles > 1,
              f"max particles {self.max_particles} must be at least 2, or left out to use all")

@@ -35,6 +35,7 @@ from .posing import HalfSums, Poser
 from .resolution import THRESHOLD, HalfMapCurves, half_map_curves
 from .schedule import Convergence, next_radius, radius_of_maps
 from .search import BoundedSearch
+from .spectra import ShellSpectra, mean_noise, shell_spectra
 from .updates import border_noise, update_noise, update_scale
 
 # images of one block: their search shares slices
@@ -52,7 +53,7 @@ class Refinement:
     units. threads : images worked on at a time. mask : (box, box, box) in [0, 1] where config.mask is "map".
     half_set : (n,) 1 or 2; rows : of each half. results : ParticleResults. After an iteration: halves (2, K, …)
     unregularised maps, whole (K, …) the regularised ones of both, curves [HalfMapCurves] of each class within
-    curve_mask, mask : of the next references.
+    curve_mask, spectra [ShellSpectra] of each class, mask : of the next references.
     """
 
     def __init__(self, config, table, source, references, *, threads: int = 1, xp=np, mask=None):
@@ -84,7 +85,7 @@ class Refinement:
                                   0.05 * config.diameter_a / config.pixel_size)
         self.mask = self.curve_mask = self.sphere if mask is None else mask
         self._given = np.stack([low_passed(reference, self.radius) for reference in references])
-        self.references = self.halves = self.whole = self.curves = None
+        self.references = self.halves = self.whole = self.curves = self.spectra = None
 
     _saved = ("iteration", "radius", "references", "noise", "shell_fsc", "mask", "curve_mask", "halves",
               "whole")
@@ -98,7 +99,8 @@ class Refinement:
         """Everything that the next iteration depends on, and the maps, as arrays; there is none before the first."""
         state = {name: getattr(self, name) for name in self._saved}
         parts = dict(results=self.results.state(), convergence=self.convergence.state(),
-                     **{f"curves{k}": vars(curves) for k, curves in enumerate(self.curves)})
+                     **{f"curves{k}": vars(curves) for k, curves in enumerate(self.curves)},
+                     **{f"spectra{k}": vars(spectra) for k, spectra in enumerate(self.spectra)})
         return dict(state, certificate_budget=self._plan.budget,
                     **{f"{part}/{name}": value for part, of in parts.items() for name, value in of.items()})
 
@@ -114,6 +116,7 @@ class Refinement:
         self._plan.budget = int(state["certificate_budget"])
         self.convergence.restore(part("convergence"))
         self.curves = [HalfMapCurves(**part(f"curves{k}")) for k in range(self.config.classes)]
+        self.spectra = [ShellSpectra(**part(f"spectra{k}")) for k in range(self.config.classes)]
         self._apply_scale()
 
     def _step(self) -> dict:
@@ -203,7 +206,7 @@ class Refinement:
         else:
             search = BoundedSearch(levels, shrinkage=np.clip(self.shell_fsc[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
                                    exhaustive=config.search == "exhaustive", deviations=config.deviations, **common)
-        return Poser(search, preparer, self.operators, soft=config.marginal == "soft")
+        return Poser(search, preparer, self.operators, soft=config.marginal == "soft", kernel=config.kernel)
 
     def _preparer(self, radius):
         config = self.config
@@ -229,11 +232,14 @@ class Refinement:
         both = sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight
         self.whole = np.stack([self._solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*both, curves)])
         self.shell_fsc = curves
+        noise = mean_noise(self.noise, [one.images for one in sums])
+        self.spectra = [shell_spectra(curve, [one.weight[k] for one in sums], noise, self.curve_mask, radius,
+                                      len(self.operators)) for k, curve in enumerate(curves)]
 
     def _solve(self, numerator, weight, radius, curve=None):
         """A map of symmetrised sums, regularised by its FSC curve where one is given."""
         ridge = None if curve is None else inverse_tau2(curve[:radius + 1], shell_means(weight, radius))
-        return solve(numerator, weight, radius, self.config.box_size, ridge) / self._envelope
+        return solve(numerator, weight, radius, self.config.box_size, ridge, self.config.kernel) / self._envelope
 
     def _scaled(self, references):
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""
@@ -271,7 +277,8 @@ class Refinement:
         return dict(
             iteration=self.iteration, last=self.convergence.last, radius=self.radius,
             resolution_in_use_a=config.extent_a / self.radius, resolution_a=min(resolutions), resolutions_a=resolutions,
-            fsc=self.shell_fsc.tolist(), pruned=[float(value) for value in pruned],
+            fsc=self.shell_fsc.tolist(), spectra=[spectra.record() for spectra in self.spectra],
+            pruned=[float(value) for value in pruned],
             capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
             change_deg=_median(results.change_deg[rows]), change_a=_median(results.change_a[rows]),

@@ -15,25 +15,26 @@ LEAST_FSC, MOST_FSC = 1e-3, 0.999
 
 def shell_means(weight, radius: int) -> np.ndarray:
     """(radius + 1,) mean weight of each shell of a Hermitian half volume."""
-    shell = _shells(radius).ravel()
+    shell = node_shells(radius).ravel()
     total = np.bincount(shell, weights=weight.ravel(), minlength=radius + 2)
     return (total / np.maximum(np.bincount(shell, minlength=radius + 2), 1))[:radius + 1]
 
 
-def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None) -> np.ndarray:
-    """(box,)*3 float32: numerator / (weight + 1/τ²) up to a radius, gridding-corrected.
+def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None,
+          kernel: str = "trilinear") -> np.ndarray:
+    """(box,)*3 float32: numerator / (weight + 1/τ²) up to a radius, corrected for the kernel it was inserted with.
 
     numerator, weight : Hermitian half volumes; inverse_tau2 : (radius + 1,) 1/τ² of each shell, in the weight's units;
     None for the unregularised map, whose weights are only kept from vanishing.
     """
-    shell = _shells(radius)
+    shell = node_shells(radius)
     nearest = np.minimum(shell, radius)
     if inverse_tau2 is None:
         below = np.maximum(weight, (FLOOR * shell_means(weight, radius)).astype(np.float32)[nearest])
     else:
         below = weight + np.asarray(inverse_tau2, np.float32)[nearest]
     solved = np.where(shell <= radius, numerator / np.maximum(below, 1e-30), 0)
-    return from_half_volume(solved.astype(np.complex64), box_size)
+    return from_half_volume(solved.astype(np.complex64), box_size, kernel=kernel)
 
 
 def inverse_tau2(curve, mean_weight) -> np.ndarray:
@@ -60,5 +61,6 @@ def share_low(first, second, shells: float):
     return [ifft3_centred(np.where(low, mean, one), box) for one in (a, b)]
 
 
-def _shells(radius):
+def node_shells(radius: int) -> np.ndarray:
+    """Shell of each node of a half volume, in unpadded Fourier px; radius + 1 for all beyond the radius."""
     return np.minimum(np.rint(half_volume_radius(radius)), radius + 1).astype(int)

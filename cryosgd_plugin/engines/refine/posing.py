@@ -61,10 +61,12 @@ class Poser:
 
     search : BoundedSearch; preparer : ImagePreparer of the maps to make, whose radius may be beyond the search's
     operators : of the symmetry; soft : whether all modes count, or the best alone
+    kernel : of the back-projection
     """
 
-    def __init__(self, search, preparer, operators, *, soft: bool = True):
+    def __init__(self, search, preparer, operators, *, soft: bool = True, kernel: str = "trilinear"):
         self.search, self.preparer, self.operators, self.soft = search, preparer, operators, soft
+        self.kernel = kernel
         self.level = search.levels[-1]
         self.halves = self.level.halves
         self.radius = self.level.grid.polar.radius
@@ -118,7 +120,7 @@ class Poser:
             mine = structures == k
             numerator, weight = insert_poses(prepared.whole, prepared.ctf_power, preparer.points, rotations[mine],
                                              shifts[mine] / preparer.extent_a, image[mine], mass[mine],
-                                             preparer.radius)
+                                             preparer.radius, kernel=self.kernel)
             sums.numerator[k] += numerator
             sums.weight[k] += weight
 

@@ -26,8 +26,8 @@ SOFT_MARGIN = 7.0
 BEAM = 6
 # pairs that survive a level, at most: an image that says too little for a bound keeps its best ones
 MAX_PAIRS = 1500
-# complex numbers of slices that are held at a time
-BANK_NUMBERS = 2e7
+# complex numbers of slices, and scores of one image, that are held at a time
+BANK_NUMBERS, SCORE_NUMBERS = 2e7, 2e7
 # poses this much below the best found (nats) are forgotten, and so are all beyond the best so many
 FORGOTTEN, MAX_POSES = 12.0, 2000
 # poses of an image that are held at a time: of a posterior that is broader the best
@@ -181,6 +181,7 @@ class BoundedSearch:
         chunk = int(max(1, BANK_NUMBERS // (polar.radius * polar.n_angles)))
         if any(one is None for one in pairs):
             needed = np.arange(level.n_rows)
+            chunk = int(max(1, min(chunk, SCORE_NUMBERS // (polar.n_angles * n_shifts))))
         else:
             needed = np.unique(np.concatenate([one // n_shifts for one in pairs]))
         for first in range(0, len(needed), chunk):

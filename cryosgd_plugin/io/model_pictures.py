@@ -1,0 +1,48 @@
+"""The picture of what a refinement knows of each shell: signal and noise, and how far the map follows the data."""
+from __future__ import annotations
+
+import numpy as np
+
+from .axes_pictures import COLOURS, GRID, angstrom_axis
+from .pictures import _figure, _save
+
+
+def save_model_png(path, *, noise, signal, map_noise, snr, data_share, completeness, box_size, pixel_size, title):
+    """Save the spectra of a class as a PNG, frequencies labelled in Å.
+
+    All (shells,), shell s at s / (box_size · pixel_size) 1/Å; noise, signal, map_noise : powers of a raw Fourier
+    coefficient, of an image, the particle and a half-map; 0 where unknown. Raises InputError where the file can't be
+    written.
+    """
+    frequency = np.arange(len(snr)) / (box_size * pixel_size)
+    figure = _figure(12.5, 4.4)
+    left, middle, right = (figure.add_subplot(1, 3, column) for column in (1, 2, 3))
+    for values, colour, label in ((noise, COLOURS[1], "noise of an image, σ²"), (signal, COLOURS[0], "signal, τ²"),
+                                  (map_noise, COLOURS[5], "noise of a half-map")):
+        _line(left, frequency, values, colour, label)
+    left.set_title("power of a Fourier coefficient", fontsize=10)
+    _line(middle, frequency, snr, COLOURS[0], None)
+    middle.axhline(1, color="0.6", lw=0.8, ls="--")
+    middle.set_title("signal-to-noise ratio of a half-map", fontsize=10)
+    right.plot(frequency[1:], data_share[1:], color=COLOURS[0], lw=1.4, label="data against prior (1 = data alone)")
+    right.plot(frequency[1:], completeness[1:], color=COLOURS[2], lw=1.4, ls="--",
+               label="coefficients where data weigh more")
+    right.set_ylim(-0.03, 1.03)
+    right.set_title("share of the data", fontsize=10)
+    for axes in (left, middle, right):
+        axes.grid(True, **GRID)
+        axes.set_xlim(0, frequency[-1])
+        axes.tick_params(labelsize=8)
+        angstrom_axis(axes, "resolution (Å)")
+    for axes in (left, middle):
+        axes.set_yscale("log")
+    for axes in (left, right):
+        axes.legend(fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def _line(axes, frequency, values, colour, label):
+    """A curve from shell 1 on, of what is positive."""
+    shown = (np.asarray(values) > 0) & (frequency > 0)
+    axes.plot(frequency[shown], np.asarray(values)[shown], color=colour, lw=1.4, label=label)
