@@ -15,6 +15,7 @@ from ..core.masks import check_mask, has_hard_edge
 from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
 from ..engines.refine.randomised import RandomisedPhases, first_random_shell, overfitting_curves
+from ..engines.refine.symmetry_check import LEAST_CORRELATION, correlation_with_mates
 from ..engines.reframe import reframed_map
 from ..io.result_folder import JOB, PARTICLES, PICTURES, RANDOMISED
 from ..io.runfolder import RunFolder
@@ -167,6 +168,12 @@ class RefineJob(EngineJob):
                                          resolution_a=config.initial_resolution_a))
             except InputError as error:
                 raise InputError(f"reference {path}: {error}") from error
+            found = correlation_with_mates(maps[-1], config.symmetry)
+            if found < LEAST_CORRELATION:
+                self.warnings.append(
+                    f"The reference {path} does not have {config.symmetry} on its own axes: it correlates with its "
+                    f"symmetry mates by {found:.2f}. Turn it onto the axes with `cryosgd symmetry`, or refine in C1 if "
+                    "the particles do not have this symmetry.")
         return maps
 
     def _read_mask(self, path):

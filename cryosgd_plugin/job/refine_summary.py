@@ -6,6 +6,9 @@ import numpy as np
 from ..engines.refine.resolution import TIGHT
 from .summary import STARVED, run_facts
 
+# a resolution worse than this share of the reference's was hardly won from the particles
+SUSPICIOUS = 0.6
+
 
 def summarise(job, engine, overfitting=None) -> dict:
     """The entries of summary.json of a RefineJob whose engine is through; overfitting : [OverfittingCurves] or None."""
@@ -96,6 +99,11 @@ def outcome(config, resolutions, counts, n_particles, reason, record) -> str:
         starved = [k + 1 for k, count in enumerate(counts) if count < STARVED * n_particles / config.classes]
         if starved:
             words += f" Class {', '.join(map(str, starved))} won hardly any particles: leave its reference out."
+    best = min(resolutions)
+    if SUSPICIOUS * config.initial_resolution_a < best <= config.initial_resolution_a:
+        words += (f" That is hardly beyond the {config.initial_resolution_a:g} Å of the reference: the fit is "
+                  "suspicious. Compare the map with class averages, and try a reference made from the particles "
+                  "themselves (ab initio).")
     words += f" The iterations ended because {reason}."
     if record["capped"] > 0.05:
         words += (f" Of {record['capped']:.0%} of the particles more poses were possible than could be followed, so "
