@@ -10,11 +10,12 @@ from cryosgd_plugin.core.fourier import fft3_centred, ifft3_centred
 from cryosgd_plugin.core.masks import soft_sphere
 from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.core.shells import fsc, shell_index_3d
+from cryosgd_plugin.engines.refine import schedule
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
 from cryosgd_plugin.engines.refine.maps import inverse_tau2, of_both, share_low, shell_means, solve
 from cryosgd_plugin.engines.refine.resolution import half_map_curves, randomise_phases
-from cryosgd_plugin.engines.refine.schedule import Convergence, next_radius, radius_of_maps
+from cryosgd_plugin.engines.refine.schedule import Convergence, grown, next_radius, radius_of_maps
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
 from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
@@ -248,7 +249,7 @@ def test_scales_settle_at_their_most_probable_value():
         # sums over half the plane of images whose true scales are 1.2, 0.8 and 1, the last with little signal
         true, power = np.array([1.2, 0.8, 1.9]), np.array([300.0, 300.0, 2.0])
         result = SimpleNamespace(linear=scale * true * power / 2, square=scale ** 2 * power / 2)
-        update_scale(scale, [(rows, result)], rows)
+        update_scale(scale, [(rows, result)])
     prior = 25
     expected = (true * power + prior) / (power + prior)
     assert scale == pytest.approx(expected / expected.mean(), rel=1e-3)
@@ -271,3 +272,51 @@ def test_an_initial_resolution_at_nyquist_runs():
     config = replace(CONFIG, initial_resolution_a=2 * PIXEL, iterations=1, max_particles=40)
     _, records, _ = refined(n=60, config=config)
     assert records[0]["radius"] == BOX // 2 - 1
+
+
+# ---- samples of the particles
+def test_samples_grow_until_all_particles_are_used():
+    watch = Convergence(20, n_half=3000)
+    record = dict(change_deg=5.0, width_deg=1.0, resolution_a=20.0)
+    assert watch.sample == 300
+    watch.note(record, 10)
+    watch.note(record, 11)      # the radius grows, though the resolution does not
+    watch.note(record, 11)
+    assert watch.sample == 300
+    watch.note(record, 11)
+    assert watch.sample == 900
+    again = Convergence(20, n_half=3000)
+    again.restore(watch.state())
+    assert again.state() == watch.state()
+    watch.note(record, 11)
+    watch.note(record, 11)
+    assert watch.sample == 0 and not watch.last
+    watch.note(record, 11)
+    watch.note(record, 11)
+    assert watch.last and watch.whole == 2
+
+
+def test_small_sets_and_known_poses_have_no_samples():
+    assert Convergence(20, n_half=400).sample == 0 and Convergence(20).sample == 0
+    assert Convergence(20, n_half=2000, classes=3).sample == 900
+    watch = Convergence(20, n_half=10 ** 6)
+    for number in range(100):
+        watch.note(dict(change_deg=5.0, width_deg=1.0, resolution_a=20.0 - 0.15 * number), number)
+        if not watch.sample:
+            break
+    assert number == 39 and not watch.last
+
+
+def test_the_radius_grows_slowly_with_samples():
+    assert grown(9, True) == 10 and grown(30, True) == 33
+    assert grown(9, False) == 11 and grown(40, False) == 50
+
+
+def test_a_run_with_samples_poses_every_particle_at_the_end(monkeypatch):
+    monkeypatch.setattr(schedule, "FIRST_SAMPLE", 40)
+    engine, records, table = refined(n=200)
+    assert [records[0]["n_images"], records[-1]["n_images"]] == [80, 200]
+    assert engine.results.posed.all() and np.ptp(engine.results.log_gain) > 0
+    assert np.median(angular_distance_deg(engine.results.rotations, table.rotations)) < 4
+    radii = [record["radius"] for record in records]
+    assert all(b <= grown(a, record["n_images"] < 200) for a, b, record in zip(radii, radii[1:], records))

@@ -33,7 +33,7 @@ from .maps import inverse_tau2, of_both, share_low, shell_means, solve
 from .particles import ParticleResults
 from .posing import HalfSums, Poser
 from .resolution import THRESHOLD, HalfMapCurves, half_map_curves
-from .schedule import Convergence, next_radius, radius_of_maps
+from .schedule import Convergence, grown, next_radius, radius_of_maps
 from .search import BoundedSearch
 from .spectra import ShellSpectra, mean_noise, shell_spectra
 from .updates import border_noise, update_noise, update_scale
@@ -80,7 +80,9 @@ class Refinement:
             config.initial_resolution_a, config.box_size, config.pixel_size))
         # how far each shell of each map can be trusted: at first what the low-pass left of it
         self.shell_fsc = np.tile(_low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
-        self.convergence = Convergence(config.iterations)
+        # poses that are known to begin with need no first phase
+        n_half = 0 if config.search == "local" else min(len(half) for half in self.rows)
+        self.convergence = Convergence(config.iterations, n_half, config.classes)
         self.sphere = soft_sphere(config.box_size, config.diameter_a / 2 / config.pixel_size,
                                   0.05 * config.diameter_a / config.pixel_size)
         self.mask = self.curve_mask = self.sphere if mask is None else mask
@@ -127,8 +129,8 @@ class Refinement:
         radius = radius_of_maps(self.radius, config.box_size, last)
         preparer = self._preparer(radius)
         sums, posed, certificate = [], [], None
-        for half in (0, 1):
-            one, blocks, certified = self._pose_half(half, preparer)
+        for half, rows in enumerate(self._drawn()):
+            one, blocks, certified = self._pose_half(half, rows, preparer)
             sums.append(one)
             posed += blocks
             certificate = certified or certificate
@@ -136,35 +138,44 @@ class Refinement:
         update_noise(self.noise, sums, preparer)
         self._make_maps(sums, radius)
         if config.scale_correction:
-            update_scale(self.results.scale, posed, np.concatenate(self.rows))
+            update_scale(self.results.scale, posed)
             self._apply_scale()
         self.iteration += 1
         record = self._record(posed, radius)
-        self.convergence.note(record)
+        following = min(grown(self.radius, bool(self.convergence.sample)), max(
+            next_radius(curve, radius, self.first_radius, config.box_size) for curve in self.shell_fsc))
+        self.convergence.note(record, following)
         if not last:
-            self.radius = max(next_radius(curve, radius, self.first_radius, config.box_size)
-                              for curve in self.shell_fsc)
+            self.radius = following
         return dict(record, certificate=certificate, seconds_posing=posing, seconds=time.perf_counter() - started)
 
-    def _pose_half(self, half, preparer):
-        """(HalfSums, [(rows, PosedImages)], record of a certificate or None) of one half-set."""
+    def _drawn(self):
+        """The rows of each half-set that this iteration uses."""
+        sample = self.convergence.sample
+        if not sample:
+            return self.rows
+        rng = np.random.default_rng([self.config.seed, self.iteration, 3])
+        return [np.sort(rng.choice(rows, sample, replace=False)) for rows in self.rows]
+
+    def _pose_half(self, half, drawn, preparer):
+        """(HalfSums, [(rows, PosedImages)], record of a certificate or None) of the rows drawn of one half-set."""
         config = self.config
         poser = self._poser(self.references[half], preparer)
         sums = HalfSums(config.classes, len(self.table.optics), preparer.radius, self.radius)
         posed = []
-        for rows in self._blocks(self.rows[half]):
+        for rows in self._blocks(drawn):
             result = poser.add(self.source.images(rows, config.box_size), self.table, rows, self._noise_of(half, rows),
                                sums)
-            self.results.keep(rows, result, self.operators, self.iteration > 0 or config.search == "local")
+            self.results.keep(rows, result, self.operators)
             posed.append((rows, result))
-        certified = self._certify(half, poser, preparer, sum(int(one.scored.sum()) for _, one in posed))
+        certified = self._certify(half, drawn, poser, preparer, sum(int(one.scored.sum()) for _, one in posed))
         for total in (sums.numerator, sums.weight):
             for k in range(config.classes):
                 total[k] = symmetrise(hermitian(total[k]), self.operators, preparer.radius)
         return sums, posed, certified
 
-    def _certify(self, half, poser, preparer, scored):
-        """Search a sample of a half exhaustively where that is due: a record for the history, or None."""
+    def _certify(self, half, drawn, poser, preparer, scored):
+        """Search some of the rows drawn of a half exhaustively where that is due: a record for the history, or None."""
         search = poser.search
         self._plan.earn(scored)
         if not search.bounds:
@@ -175,7 +186,7 @@ class Refinement:
             return None
         started = time.perf_counter()
         rng = np.random.default_rng([self.config.seed, self.iteration, half])
-        sample = np.sort(rng.choice(self.rows[half], min(count, len(self.rows[half])), replace=False))
+        sample = np.sort(rng.choice(drawn, min(count, len(drawn)), replace=False))
         everything = BoundedSearch(search.levels, shrinkage=None, rng=rng, threads=self.threads, exhaustive=True)
         parts = [certify(search, everything, preparer.low_passed(self.source.images(rows, self.config.box_size)),
                          self.table, rows, self._noise_of(half, rows), self.operators)
@@ -275,7 +286,7 @@ class Refinement:
         resolutions = [crossing_resolution(curve[:radius + 1], THRESHOLD, config.box_size, config.pixel_size)
                        for curve in self.shell_fsc]
         return dict(
-            iteration=self.iteration, last=self.convergence.last, radius=self.radius,
+            iteration=self.iteration, last=self.convergence.last, n_images=len(rows), radius=self.radius,
             resolution_in_use_a=config.extent_a / self.radius, resolution_a=min(resolutions), resolutions_a=resolutions,
             fsc=self.shell_fsc.tolist(), spectra=[spectra.record() for spectra in self.spectra],
             pruned=[float(value) for value in pruned],

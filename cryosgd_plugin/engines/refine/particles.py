@@ -9,30 +9,31 @@ from ...core.poses import angular_distance_deg
 class ParticleResults:
     """Per particle, in table order: rotations (n, 3, 3), shifts_a (n, 2), structures (n,), class_mass (n, K),
     log_gain, entropy, width_deg (see posing.PosedImages), change_deg and change_a since the last iteration (nan
-    before there is one), scale: how strong its signal is."""
+    before there is one), scale: how strong its signal is, posed: whether it has a pose yet."""
 
     _saved = ("rotations", "shifts_a", "structures", "class_mass", "log_gain", "entropy", "width_deg", "change_deg",
-              "change_a", "scale")
+              "change_a", "scale", "posed")
 
     def __init__(self, n: int, classes: int):
         self.rotations, self.shifts_a = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 2))
         self.structures, self.class_mass = np.zeros(n, int), np.zeros((n, classes))
         self.log_gain, self.entropy, self.width_deg = np.zeros(n), np.zeros(n), np.zeros(n)
         self.change_deg, self.change_a = np.full(n, np.nan), np.full(n, np.nan)
-        self.scale = np.ones(n)
+        self.scale, self.posed = np.ones(n), np.zeros(n, bool)
 
     def begin(self, table) -> None:
         """Take the poses that the particles of a ParticleTable have."""
         self.rotations, self.shifts_a = np.array(table.rotations, float), np.array(table.shifts_a, float)
+        self.posed[:] = True
 
-    def keep(self, rows, result, operators, known: bool) -> None:
-        """Take the PosedImages of some rows; operators : of the symmetry, whose mates are one pose; known : whether
-        there was a pose before."""
-        if known:
-            before = self.rotations[rows]
-            self.change_deg[rows] = np.min([angular_distance_deg(result.rotations @ operator, before)
-                                            for operator in operators], axis=0)
-            self.change_a[rows] = np.hypot(*(result.shifts_a - self.shifts_a[rows]).T)
+    def keep(self, rows, result, operators) -> None:
+        """Take the PosedImages of some rows; operators : of the symmetry, whose mates are one pose."""
+        known = self.posed[rows]
+        moved = np.min([angular_distance_deg(result.rotations @ operator, self.rotations[rows])
+                        for operator in operators], axis=0)
+        self.change_deg[rows] = np.where(known, moved, np.nan)
+        self.change_a[rows] = np.where(known, np.hypot(*(result.shifts_a - self.shifts_a[rows]).T), np.nan)
+        self.posed[rows] = True
         for name in ("rotations", "shifts_a", "structures", "class_mass", "log_gain", "entropy", "width_deg"):
             getattr(self, name)[rows] = getattr(result, name)
 

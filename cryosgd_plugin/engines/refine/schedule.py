@@ -11,6 +11,11 @@ MARGIN, MARGIN_SHARE = 2, 0.1
 REACH, REACH_SHELLS = 1.5, 8
 # iterations without a better shell after which nothing is expected any more
 PATIENCE = 2
+# the first sample of each half-set, for each class; how many times more are drawn next; the largest sample, as a share
+# of the half-set; iterations with samples, at most
+FIRST_SAMPLE, MORE, LARGEST_SAMPLE, MOST_SAMPLED = 300, 3, 0.6, 40
+# shells by which the radius in use may grow: at least, and as a share of it; with samples and with all particles
+SLOW_GROWTH, FAST_GROWTH = (1, 0.1), (2, 0.25)
 # poses that move by less than this share of their own width have settled
 SETTLED = 0.3
 
@@ -32,36 +37,65 @@ def next_radius(curve, radius_maps: int, least: int, box_size: int) -> int:
     return int(min(box_size // 2 - 1, max(least, agreed + max(MARGIN, round(MARGIN_SHARE * agreed)))))
 
 
-class Convergence:
-    """Watches the iterations' records: `last` is set for the one to Nyquist, `done` after it; `reason` in words."""
+def grown(radius: int, sampled: bool) -> int:
+    """The largest radius that may follow; slowly as long as iterations are cheap (see `Convergence`)."""
+    least, share = SLOW_GROWTH if sampled else FAST_GROWTH
+    return radius + max(least, round(share * radius))
 
-    def __init__(self, iterations: int):
-        self.iterations = iterations
+
+class Convergence:
+    """Watches the iterations' records: how many particles the next one uses, and when all of it ends.
+
+    A low-passed reference leaves its mark on the poses, and so on the next maps, of both halves alike: their FSC does
+    not show it. It fades by a part with each iteration, however many particles that has. So a first phase draws a
+    sample of each half-set anew for each iteration and lets the resolution in use grow slowly; where that no longer
+    helps the sample grows, and at last all particles are used.
+
+    sample : particles of each half-set and class to draw, 0 for all of them; last : set for the iteration to Nyquist;
+    done : after it; reason : why it came, in words. iterations : with all particles, before the last one
+    """
+
+    def __init__(self, iterations: int, n_half: int = 0, classes: int = 1):
+        self.iterations, self.n_half = iterations, n_half
+        self.sample = self._at_most(FIRST_SAMPLE * classes)
         self.last = self.done = False
         self.reason = None
-        self.best, self.since = np.inf, 0
+        self.best, self.best_radius, self.since, self.sampled, self.whole = np.inf, 0, 0, 0, 0
 
-    def note(self, record: dict) -> None:
-        """Take an iteration's record."""
+    def note(self, record: dict, next_radius: int = 0) -> None:
+        """Take an iteration's record, and the radius that poses will use next."""
         if self.last:
             self.done = True
             return
-        better = record["resolution_a"] < 0.995 * self.best
+        better = record["resolution_a"] < 0.995 * self.best or next_radius > self.best_radius > 0
         self.since = 0 if better else self.since + 1
-        self.best = min(self.best, record["resolution_a"])
+        self.best, self.best_radius = min(self.best, record["resolution_a"]), max(self.best_radius, next_radius)
+        if self.sample:
+            self.sampled += 1
+            if self.since >= PATIENCE or self.sampled >= MOST_SAMPLED:
+                self.since = 0
+                self.sample = self._at_most(MORE * self.sample) if self.sampled < MOST_SAMPLED else 0
+            return
+        self.whole += 1
         settled = record["change_deg"] is not None and record["change_deg"] < SETTLED * record["width_deg"]
         if self.since >= PATIENCE or (self.since >= 1 and settled):
             self.last, self.reason = True, ("the resolution and the poses no longer changed" if settled else
                                             "the resolution no longer got better")
-        elif record["iteration"] >= self.iterations:
+        elif self.whole >= self.iterations:
             self.last, self.reason = True, f"{self.iterations} iterations were made"
 
     def state(self) -> dict:
         """What `note` has learned, as plain values."""
-        return dict(last=self.last, done=self.done, reason=self.reason or "", best=self.best, since=self.since)
+        return {**{name: getattr(self, name) for name in self._saved}, "reason": self.reason or ""}
+
+    _saved = ("last", "done", "best", "best_radius", "since", "sample", "sampled", "whole")
 
     def restore(self, state: dict) -> None:
         """Go on from what `state` gave."""
-        self.last, self.done = bool(state["last"]), bool(state["done"])
+        for name in self._saved:
+            setattr(self, name, np.asarray(state[name]).item())
         self.reason = str(state["reason"]) or None
-        self.best, self.since = float(state["best"]), int(state["since"])
+
+    def _at_most(self, count):
+        """A sample of that many, or 0 where it would be most of a half-set."""
+        return count if count <= LARGEST_SAMPLE * self.n_half else 0

@@ -49,14 +49,15 @@ def update_noise(noise, sums, preparer) -> None:
             noise[half, group, 0] = spectrum[1]
 
 
-def update_scale(scale, posed, rows) -> None:
-    """Put how much of its slice each image holds into (n,) scales; posed : [(rows, PosedImages)] of all `rows`.
+def update_scale(scale, posed) -> None:
+    """Put how much of its slice each image holds into (n,) scales; posed : [(rows, PosedImages)], whose mean stays 1.
 
-    The most probable scale under a normal prior about 1: a particle of weak signal keeps near it. The mean stays 1.
+    The most probable scale under a normal prior about 1: a particle of weak signal keeps near it.
     """
     prior = 1 / SCALE_SPREAD ** 2
     for part, result in posed:
         # the sums are over half of the plane, and hold the scale so far
         linear, square = 2 * result.linear / scale[part], 2 * result.square / scale[part] ** 2
         scale[part] = np.clip((linear + prior) / (square + prior), *SCALE_LIMITS)
+    rows = np.concatenate([part for part, _ in posed])
     scale[rows] /= scale[rows].mean()
