@@ -4,10 +4,11 @@ import unittest
 from pathlib import Path
 
 import pyworkflow as pw
+from pyworkflow.object import Pointer
 from pyworkflow.project import Manager
 from pyworkflow.tests import BaseTest, setupTestProject
 
-from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdSimulate
+from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdSimulate
 
 DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TIMEOUT_S = 300
@@ -44,6 +45,21 @@ class Project(BaseTest):
         protocol = cls.newProtocol(ProtCryosgdAbInitio, **values)
         protocol.inputParticles.set(particles or cls.simulation)
         protocol.inputParticles.setExtended("outputParticles")
+        return protocol
+
+    @classmethod
+    def refine(cls, particles=None, references=((None, "outputVolume"),), **values):
+        """A small and quick refinement, not launched.
+
+        particles : a protocol, its outputParticles are taken; references : (protocol, name of its output) of each; of
+        the simulation where there is none.
+        """
+        values = {"particleDiameter": 140.0, "initialResolution": 50.0, "sharedResolution": 80.0, "iterations": 1,
+                  "shiftRange": 12.0, "numberOfThreads": 2, **values}
+        protocol = cls.newProtocol(ProtCryosgdRefine, **values)
+        protocol.inputParticles.set(particles or cls.simulation)
+        protocol.inputParticles.setExtended("outputParticles")
+        protocol.inputVolumes.set([Pointer(of or cls.simulation, extended=name) for of, name in references])
         return protocol
 
     @classmethod

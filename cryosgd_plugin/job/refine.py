@@ -14,6 +14,7 @@ from ..core.errors import InputError
 from ..core.masks import check_mask
 from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
+from ..engines.refine.halves import odd_halves_warning
 from ..engines.reframe import reframed_map
 from ..io.result_folder import JOB, PARTICLES, PICTURES
 from ..io.runfolder import RunFolder
@@ -156,11 +157,7 @@ def refuse_magnified(table) -> None:
 
 def odd_halves(table) -> list:
     """A warning where half-sets are given but aren't exactly 1 and 2: others are then drawn."""
-    given = [] if table.half_set is None else np.unique(table.half_set).tolist()
-    if given in ([], [1, 2]):
-        return []
-    return [f"The half-sets given are {', '.join(map(str, given))} where 1 and 2 are needed: new ones are drawn, of "
-            "which a reference made from the old ones is not independent."]
+    return odd_halves_warning([] if table.half_set is None else np.unique(table.half_set).tolist())
 
 
 def repeated(table) -> list:
