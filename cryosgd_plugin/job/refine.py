@@ -16,6 +16,7 @@ from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
 from ..engines.refine.halves import odd_halves_warning
 from ..engines.reframe import reframed_map
+from ..io.refine_pictures import save_refine_pictures
 from ..io.result_folder import JOB, PARTICLES, PICTURES
 from ..io.runfolder import RunFolder
 from ..io.source import ParticleSource
@@ -117,6 +118,8 @@ class RefineJob(EngineJob):
         save_pictures(path(PICTURES), engine)
         summary = summarise(self, engine)
         self.folder.write_summary(summary)
+        # they show class sizes, which are final only now
+        save_refine_pictures(self.folder.folder)
         print(summary["outcome"], flush=True)
         return summary
 
