@@ -6,6 +6,7 @@ from pathlib import Path
 import pyworkflow as pw
 from pyworkflow.object import Pointer
 from pyworkflow.project import Manager
+from pyworkflow.protocol.params import ElementGroup
 from pyworkflow.tests import BaseTest, setupTestProject
 
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdSimulate
@@ -78,3 +79,11 @@ def relations(protocol, parent):
     """{(relation, id of the output)} that a protocol has noted of another one's outputs."""
     return {(row["name"], row["object_child_id"]) for row in protocol.getRelations()
             if row["object_parent_id"] == parent.getObjId()}
+
+
+def flat(group):
+    """(name, parameter, the group it is in) of a section, its groups and lines included."""
+    for name, param in group.iterParams():
+        yield name, param, group
+        if isinstance(param, ElementGroup):
+            yield from flat(param)

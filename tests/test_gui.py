@@ -19,6 +19,7 @@ from cryosgd_plugin.io.result_folder import CHECKPOINT, ResultFolder
 from cryosgd_plugin.io.volumes import read_volume
 
 PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio", "ProtCryosgdImportParticles": "cryosgd - import particles",
+             "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
              "ProtCryosgdSimulate": "cryosgd - simulate particles"}
 ITERATIONS = 400      # about 40 s of work, so that there is time to look and to stop
 

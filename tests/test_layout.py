@@ -111,9 +111,11 @@ if sys.argv[2] == "scipion":
     import pyworkflow
     domain = pyworkflow.Config.getDomain()
     protocols = {n: c for n, c in domain.getProtocols().items() if c.__module__.startswith("cryosgd_plugin")}
-    assert set(protocols) == {"ProtCryosgdAbInitio", "ProtCryosgdImportParticles", "ProtCryosgdSimulate"}, protocols
+    assert set(protocols) == {"ProtCryosgdAbInitio", "ProtCryosgdImportParticles", "ProtCryosgdRefine",
+                              "ProtCryosgdSimulate"}, protocols
     assert {c.getClassLabel() for c in protocols.values()} == {
-        "cryosgd - ab initio", "cryosgd - import particles", "cryosgd - simulate particles"}
+        "cryosgd - ab initio", "cryosgd - import particles", "cryosgd - refine (branch and bound)",
+        "cryosgd - simulate particles"}
     for protocol in protocols.values():
         assert os.path.isfile(protocol.getPluginLogoPath())
         assert protocol.validateInstallation() == [], protocol.validateInstallation()

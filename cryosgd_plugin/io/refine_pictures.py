@@ -95,7 +95,7 @@ def draw_particles(figure, values):
     for number, (name, words) in enumerate(shown):
         axes = figure.add_subplot(grid[divmod(number, 3)])
         column_of = values[name]
-        low, high = np.percentile(column_of, (0.2, 99.8))
+        low, high = np.percentile(column_of, (0.5, 99.5))
         low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
         # a few far off would squeeze the others into one bar: they count in the outermost
         axes.hist(np.clip(column_of, low, high), bins=BINS, range=(low, high), color=COLOURS[0])
