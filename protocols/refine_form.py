@@ -41,12 +41,17 @@ class RefineForm(FilledForm):
             pixel_size=particles.getSamplingRate(), box_size=particles.getXDim(),
             diameter_a=self.particleDiameter.get(), symmetry=(self.symmetry.get() or "").strip().upper(),
             classes=len(self.references()), initial_resolution_a=self.initialResolution.get(),
-            shared_resolution_a=self.sharedResolution.get(), search=SEARCHES[self.search.get()],
+            shared_resolution_a=self._sharedResolution(), search=SEARCHES[self.search.get()],
             marginal=MARGINALS[self.marginal.get()], deviations=self.deviations.get(),
             shift_range_a=self.shiftRange.get(),
             mask="map" if self.inputMask.get() is not None else OWN_MASKS[self.ownMask.get()],
             scale_correction=self.scaleCorrection.get(), iterations=self.iterations.get(), seed=self.seed.get(),
             max_particles=self.maxParticles.get())
+
+    def _sharedResolution(self):
+        """Å; what was not given follows an initial resolution that is coarser than usual."""
+        given, initial = self.sharedResolution.get(), self.initialResolution.get()
+        return max(DEFAULT.shared_resolution_a, initial) if given is None else given
 
     def references(self) -> list:
         """[(label, Volume)] of all maps that the form names, in their order; one makes one class."""
@@ -77,10 +82,12 @@ def _define_basics(form):
                   help="The references are low-passed to this. Typical 30, 40 to 60 for large particles or a doubtful "
                        "reference. Finer than 20 Å only where the reference surely is of these particles: its details "
                        "would come back as if they were found.")
-    form.addParam("inputMask", params.PointerParam, pointerClass="VolumeMask,Volume", allowsNull=True,
+    form.addParam("inputMask", params.PointerParam, pointerClass="VolumeMask", allowsNull=True,
                   label="Mask (optional)",
+                  # not any Volume: Scipion would fill in the reference by itself when its run is selected
                   help="From 0 to 1 with a soft edge, in the particles' box and pixel size; the same for all classes. "
-                       "Empty suits most: the mask then follows the density of each map, and is among the outputs.")
+                       "Empty suits most: the mask then follows the density of each map, and is among the outputs. "
+                       "Scipion itself fills in the mask of a run that is selected.")
     form.addParam("maxParticles", params.IntParam, default=None, allowsNull=True, label="Use at most (particles)",
                   help="That many, drawn at random, for a quick look. Empty: all. Particles that are not used are left "
                        "out of the output.")
@@ -117,9 +124,10 @@ def _define_search(form):
 
 def _define_model(form):
     group = form.addGroup("Model", expertLevel=LEVEL_ADVANCED)
-    add(group, "sharedResolution", params.FloatParam, DEFAULT.shared_resolution_a, "Shared by the halves (Å)",
+    add(group, "sharedResolution", params.FloatParam, None, "Shared by the halves (Å)", allowsNull=True,
         help="Coarser than this both half-sets have the same reference, which keeps their maps in one orientation; "
-             "what agrees there is no evidence. Typical 40; not finer than the initial resolution.")
+             f"what agrees there is no evidence. Empty: {DEFAULT.shared_resolution_a:g}, or the initial resolution "
+             "where that is coarser. More for very large particles.")
     add_choice(group, "ownMask", "Where no mask is given", OWN_MASKS, MASK_WORDS, DEFAULT.mask,
                help="*the density of each map*: above a threshold, its largest part, widened, with a soft edge.\n*a "
                     "sphere*: for particles with much weak density, such as micelles, that such a mask would cut.")

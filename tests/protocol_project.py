@@ -55,7 +55,7 @@ class Project(BaseTest):
         particles : a protocol, its outputParticles are taken; references : (protocol, name of its output) of each; of
         the simulation where there is none.
         """
-        values = {"particleDiameter": 140.0, "initialResolution": 50.0, "sharedResolution": 80.0, "iterations": 1,
+        values = {"particleDiameter": 140.0, "initialResolution": 50.0, "iterations": 1,
                   "shiftRange": 12.0, "numberOfThreads": 2, **values}
         protocol = cls.newProtocol(ProtCryosgdRefine, **values)
         protocol.inputParticles.set(particles or cls.simulation)

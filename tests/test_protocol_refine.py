@@ -146,7 +146,7 @@ class TestRefineClasses(Project):
         first = self.launchProtocol(self.ab_initio(numberOfClasses=2, iterations=10, minibatchStart=20, minibatchEnd=20,
                                                    maxParticles=150))
         for outputs, count in ((["outputClasses"], 2), (["outputVolumes"], 2), (["outputVolumes", "outputClasses"], 4)):
-            protocol = self.refine(first, [(first, name) for name in outputs], sharedResolution=60.0)
+            protocol = self.refine(first, [(first, name) for name in outputs])
             self.assertEqual((protocol.validate(), protocol.config().classes), ([], count))
         protocol = self.refine(first, [(first, "outputClasses")], maxParticles=100)
         self.assertEqual(dict(protocol.iterOutputAttributes(includePossible=True)).keys(),

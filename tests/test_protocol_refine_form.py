@@ -26,7 +26,8 @@ class TestRefineForm(Project):
     CHANGES = {
         "diameter_a": [{"particleDiameter": 120.0}], "symmetry": [{"symmetry": " d2"}],
         "classes": [{"references": [(None, "outputVolume")] * 3}],
-        "initial_resolution_a": [{"initialResolution": 40.5}], "shared_resolution_a": [{"sharedResolution": 61.0}],
+        "initial_resolution_a": [{"initialResolution": 40.5, "sharedResolution": 50.0}],
+        "shared_resolution_a": [{"sharedResolution": 61.0}],
         "search": [{"search": 1}], "marginal": [{"marginal": 1}], "deviations": [{"deviations": 5.5}],
         "shift_range_a": [{"shiftRange": 17.5}, {"shiftRange": None}], "mask": [{"ownMask": 1}],
         "scale_correction": [{"scaleCorrection": False}], "iterations": [{"iterations": 7}], "seed": [{"seed": 9}],
@@ -59,6 +60,11 @@ class TestRefineForm(Project):
         protocol.inputParticles.setExtended("outputParticles")
         protocol.inputVolumes.set([Pointer(self.simulation, extended="outputVolume")])
         self.assertEqual(protocol.config(), RefineConfig(pixel_size=8.0, box_size=32, diameter_a=140.0))
+
+    def test_what_the_halves_share_follows_a_coarse_start(self):
+        for initial, given, shared in ((30.0, None, 40.0), (50.0, None, 50.0), (50.0, 70.0, 70.0)):
+            protocol = self.refine(initialResolution=initial, sharedResolution=given)
+            self.assertEqual(protocol.config().shared_resolution_a, shared)
 
     def test_a_mask_is_passed_by_its_path(self):
         protocol = self.refine()
