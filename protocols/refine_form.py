@@ -96,9 +96,9 @@ def _define_basics(form):
 def _define_run(form):
     group = form.addGroup("Run")
     group.addParam("iterations", params.IntParam, default=DEFAULT.iterations, label="Iterations at most",
-                   help="The run ends by itself when neither resolution nor poses get better, typically after 5 to 15 "
-                        "iterations; one more follows to the limit of the pixel size. More only where the summary "
-                        "says that this number ended it.")
+                   help="The run ends by itself when neither resolution nor poses get better; one more iteration then "
+                        "follows, to the limit of the pixel size. 20 are enough for most; more only where the summary "
+                        "says that this number ended the run.")
     add(group, "seed", params.IntParam, DEFAULT.seed, "Random seed",
         help="Of the half-sets, where the particles have none, and of all samples. The same seed gives the same "
              "result.")
