@@ -146,4 +146,39 @@
     year = {2016},
     doi = {http://doi.org/10.1016/bs.mie.2016.04.012}
 }
+
+@article{Scheres2012b,
+    author = {Scheres, Sjors H. W. and Chen, Shaoxia},
+    title = {Prevention of overfitting in cryo-{EM} structure determination},
+    journal = {Nature Methods},
+    volume = {9},
+    number = {9},
+    pages = {853--854},
+    year = {2012},
+    doi = {http://doi.org/10.1038/nmeth.2115}
+}
+
+@article{Rosenthal2003,
+    author = {Rosenthal, Peter B. and Henderson, Richard},
+    title = {Optimal determination of particle orientation, absolute hand, and contrast loss in single-particle
+        electron cryomicroscopy},
+    journal = {Journal of Molecular Biology},
+    volume = {333},
+    number = {4},
+    pages = {721--745},
+    year = {2003},
+    doi = {http://doi.org/10.1016/j.jmb.2003.07.013}
+}
+
+@article{Chen2013,
+    author = {Chen, Shaoxia and McMullan, Greg and Faruqi, Abdul R. and Murshudov, Garib N. and Short, Judith M. and
+        Scheres, Sjors H. W. and Henderson, Richard},
+    title = {High-resolution noise substitution to measure overfitting and validate resolution in {3D} structure
+        determination by single particle electron cryomicroscopy},
+    journal = {Ultramicroscopy},
+    volume = {135},
+    pages = {24--35},
+    year = {2013},
+    doi = {http://doi.org/10.1016/j.ultramic.2013.06.004}
+}
 """

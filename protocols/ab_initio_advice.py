@@ -17,9 +17,17 @@ def advice(config: AbInitioConfig, n_particles: int, restarts: int) -> list:
     n_particles : in the input set; restarts : runs in all
     """
     used = min(config.max_particles or n_particles, n_particles)
-    return [sentence for sentence in (_on_particles(config, used), _on_box(config), _on_optimiser(config, used),
+    return [sentence for sentence in (_on_particles(config, used), on_box(config), _on_optimiser(config, used),
                                       _on_prior(config), _on_march(config, used), _on_restarts(config, restarts))
             if sentence]
+
+
+def on_box(config):
+    """A sentence where the particle fills its box, or None; config : of any engine."""
+    if config.box_size * config.pixel_size < BOX_PER_DIAMETER * config.diameter_a:
+        return ("The box is hardly larger than the particle, so that its defocused signal is cut off; boxes of 1.5 to "
+                "2 times the diameter serve better.")
+    return None
 
 
 def _on_particles(config, used):
@@ -28,13 +36,6 @@ def _on_particles(config, used):
     if used < FEW_PARTICLES * config.classes:
         return (f"{used} particles in {config.classes} classes are {used // config.classes} for each; a class usually "
                 f"needs {FEW_PARTICLES} or more. Fewer classes may serve better.")
-    return None
-
-
-def _on_box(config):
-    if config.box_size * config.pixel_size < BOX_PER_DIAMETER * config.diameter_a:
-        return ("The box is hardly larger than the particle, so that its defocused signal is cut off; boxes of 1.5 to "
-                "2 times the diameter serve better.")
     return None
 
 

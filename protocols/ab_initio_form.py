@@ -1,14 +1,12 @@
 """The form of the ab initio protocol, and what its fields mean to the engine."""
 from __future__ import annotations
 
-import re
-
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
-from ..core.settings import need
 from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, START_KINDS, AbInitioConfig
 from ..engines.abinitio.priors import PRIORS
+from .form_fields import FilledForm, add, add_choice, add_pair, one_of
 
 START_WORDS = {"spheres": "random spheres", "noise": "smoothed noise", "map": "a map"}
 OPTIMISER_WORDS = {
@@ -28,7 +26,7 @@ MAP_START = START_KINDS.index("map")
 DEFAULT = AbInitioConfig
 
 
-class AbInitioForm:
+class AbInitioForm(FilledForm):
     """Mixed into the protocol: ten fields for everyone, the rest advanced and grouped as on the command line."""
 
     def _defineParams(self, form):
@@ -68,20 +66,6 @@ class AbInitioForm:
         """Whether the form asks for the user's own map as a start."""
         return self.start.get() == MAP_START
 
-    def _pair(self, name):
-        """(start, end) of a line with two fields, None where both are empty; InputError for half of it."""
-        values = tuple(getattr(self, name + end).get() for end in ("Start", "End"))
-        need(values.count(None) != 1,
-             f"one of the two fields of the {_words_of(name)} is empty; give both, or leave both empty")
-        return None if None in values else values
-
-    def _refuseEmptyFields(self):
-        # Scipion lets a number that was erased pass where a condition hides its field
-        for name, param in self.getDefinition().iterParams():
-            if isinstance(param, (params.IntParam, params.FloatParam)) and param.default.hasValue():
-                need(getattr(self, name).get() is not None,
-                     f"{_words_of(name)} is empty; give a number, the default is {param.default.get()}")
-
 
 def _define_basics(form):
     form.addParam("inputParticles", params.PointerParam, pointerClass="SetOfParticles", important=True,
@@ -120,11 +104,11 @@ def _define_basics(form):
 
 def _define_start(form):
     group = form.addGroup("Start", expertLevel=LEVEL_ADVANCED)
-    _add_choice(group, "start", "Start from", START_KINDS, START_WORDS, DEFAULT.start,
-                help="*random spheres*: blobs at random, right for most particles.\n*smoothed noise*: another kind of "
-                     "random map, to see whether the result depends on it.\n*a map*: your own, low-passed to the first "
-                     "resolution. The result then leans towards it: a random start that leads to the same map is the "
-                     "better evidence.")
+    add_choice(group, "start", "Start from", START_KINDS, START_WORDS, DEFAULT.start,
+               help="*random spheres*: blobs at random, right for most particles.\n*smoothed noise*: another kind of "
+                    "random map, to see whether the result depends on it.\n*a map*: your own, low-passed to the first "
+                    "resolution. The result then leans towards it: a random start that leads to the same map is the "
+                    "better evidence.")
     group.addParam("startVolume", params.PointerParam, pointerClass="Volume", allowsNull=True,
                    expertLevel=LEVEL_ADVANCED, condition=f"start=={MAP_START}", label="Map to start from",
                    help="A map with bright protein, centred in its box, of any box and pixel size. With several "
@@ -136,63 +120,63 @@ def _define_schedule(form):
     group.addParam("iterations", params.IntParam, default=DEFAULT.iterations, label="Iterations",
                    help="Batches of particles in all. 200 suit most particles; 400 or more where maps of several seeds "
                         "differ, or for several classes.")
-    _add_pair(group, "minibatch", params.IntParam, "Particles per batch",
-              help="At the start and at the end, typically 60 to 300 for each class. Empty: from the resolution in use "
-                   "and the number of classes. More for very noisy images.")
-    _add_choice(group, "march", "Raise the resolution", MARCHES, MARCH_WORDS, DEFAULT.march,
-                help="*evenly*: over the iterations.\n*by need*: as soon as particles that no step has seen are "
-                     "explained no better at the present one. It then takes fewer or more iterations than asked for, "
-                     "and needs a few thousand particles.")
-    _add(group, "heldOut", params.IntParam, DEFAULT.held_out, "Particles held out",
-         help="Particles that no step sees, to watch how well the map explains them; a tenth of all at most. 0: none, "
-              "for very small sets. They get a pose and enter the final map all the same.")
-    _add(group, "earlyStop", params.BooleanParam, DEFAULT.early_stop, "End when nothing improves?",
-         help="At the final resolution the iterations end when held-out particles are explained no better. No: all "
-              "iterations, for example to compare runs.")
-    _add(group, "significantPoses", params.FloatParam, DEFAULT.significant_poses, "Share of poses that matter at first",
-         help="The noise is taken for larger than it is until so many poses of an image remain plausible, which keeps "
-              "the run from settling too early; this fades away. Typical 0.01; 0.05 where restarts differ.")
-    _add(group, "classSimilarity", params.FloatParam, DEFAULT.class_similarity, "Class similarity at first",
-         help="Share of each image, 0 to below 1, that is given to all classes alike in the beginning; it fades away. "
-              "Typical 0.8. Less where the classes remain alike, more where one takes everything. Without meaning "
-              "for one class.")
-    _add(group, "symmetryStart", params.FloatParam, DEFAULT.symmetry_start, "Impose the symmetry after",
-         help="Share of the iterations, 0 to 1. Typical 0.3: the map has found its shape, the axes are searched in it. "
-              "1: only on the final map. Without meaning for C1.")
+    add_pair(group, "minibatch", params.IntParam, "Particles per batch",
+             help="At the start and at the end, typically 60 to 300 for each class. Empty: from the resolution in use "
+                  "and the number of classes. More for very noisy images.")
+    add_choice(group, "march", "Raise the resolution", MARCHES, MARCH_WORDS, DEFAULT.march,
+               help="*evenly*: over the iterations.\n*by need*: as soon as particles that no step has seen are "
+                    "explained no better at the present one. It then takes fewer or more iterations than asked for, "
+                    "and needs a few thousand particles.")
+    add(group, "heldOut", params.IntParam, DEFAULT.held_out, "Particles held out",
+        help="Particles that no step sees, to watch how well the map explains them; a tenth of all at most. 0: none, "
+             "for very small sets. They get a pose and enter the final map all the same.")
+    add(group, "earlyStop", params.BooleanParam, DEFAULT.early_stop, "End when nothing improves?",
+        help="At the final resolution the iterations end when held-out particles are explained no better. No: all "
+             "iterations, for example to compare runs.")
+    add(group, "significantPoses", params.FloatParam, DEFAULT.significant_poses, "Share of poses that matter at first",
+        help="The noise is taken for larger than it is until so many poses of an image remain plausible, which keeps "
+             "the run from settling too early; this fades away. Typical 0.01; 0.05 where restarts differ.")
+    add(group, "classSimilarity", params.FloatParam, DEFAULT.class_similarity, "Class similarity at first",
+        help="Share of each image, 0 to below 1, that is given to all classes alike in the beginning; it fades away. "
+             "Typical 0.8. Less where the classes remain alike, more where one takes everything. Without meaning "
+             "for one class.")
+    add(group, "symmetryStart", params.FloatParam, DEFAULT.symmetry_start, "Impose the symmetry after",
+        help="Share of the iterations, 0 to 1. Typical 0.3: the map has found its shape, the axes are searched in it. "
+             "1: only on the final map. Without meaning for C1.")
 
 
 def _define_steps(form):
     group = form.addGroup("Optimisation", expertLevel=LEVEL_ADVANCED)
-    _add_choice(group, "optimiser", "Step rule", OPTIMISERS, OPTIMISER_WORDS, DEFAULT.optimiser,
-                help="Stochastic gradient descent with momentum suits most particles; the others are there to try on "
-                     "stubborn ones. Batch expectation-maximisation and projection matching see all particles in each "
-                     "iteration and serve for comparison only.")
-    _add_pair(group, "stepSize", params.FloatParam, "Step size",
-              help="At the start and at the end, as a share of the whole preconditioned step. Empty: as the step rule "
-                   "needs it, 0.5 to 0.3 for most. Smaller where the map flickers from iteration to iteration.")
-    _add(group, "momentum", params.FloatParam, DEFAULT.momentum, "Momentum",
-         condition=_one_of("optimiser", OPTIMISERS, ("sgd-momentum", "nesterov")),
-         help="Share of the former step that is taken again, from 0 to below 1. Typical 0.5; 0.9 smooths the way over "
-              "many batches.")
-    _add(group, "sagdMinibatch", params.IntParam, DEFAULT.sagd_minibatch, "Particles per fixed batch",
-         condition=_one_of("optimiser", OPTIMISERS, ("sagd",)),
-         help="Stochastic average gradient descent divides the particles once into batches of so many, at least, and "
-              "remembers the gradient of each. Typical 200.")
-    _add(group, "preconditioner", params.BooleanParam, DEFAULT.preconditioner, "Precondition the steps?",
-         help="Divide gradients by the CTF² weight of each Fourier voxel, so that all resolutions converge alike. No: "
-              "plain gradients, to compare.")
-    _add_choice(group, "prior", "Prior on the density", tuple(PRIORS), PRIOR_WORDS, DEFAULT.prior,
-                help="*none*: for enough particles.\n*smoothness*: each voxel resembles its neighbours; for few or "
-                     "noisy particles.\n*exponential*: favours little density; together with a positive density.")
-    _add(group, "priorStrength", params.FloatParam, DEFAULT.prior_strength, "Strength of the prior",
-         condition=f"prior!={list(PRIORS).index('uniform')}",
-         help="A pure number above 0, typically 1; 10 times as much where the map is still noisy, a tenth where it "
-              "loses detail.")
-    _add(group, "positivity", params.BooleanParam, DEFAULT.positivity, "Keep the density positive?",
-         help="Yes suits most particles. No for molecules with much density below that of the solvent, such as "
-              "detergent belts.")
-    _add(group, "centring", params.BooleanParam, DEFAULT.centring, "Centre the map?",
-         help="Keep its centre of mass in the middle of the box. No for a particle whose mass lies off its axis.")
+    add_choice(group, "optimiser", "Step rule", OPTIMISERS, OPTIMISER_WORDS, DEFAULT.optimiser,
+               help="Stochastic gradient descent with momentum suits most particles; the others are there to try on "
+                    "stubborn ones. Batch expectation-maximisation and projection matching see all particles in each "
+                    "iteration and serve for comparison only.")
+    add_pair(group, "stepSize", params.FloatParam, "Step size",
+             help="At the start and at the end, as a share of the whole preconditioned step. Empty: as the step rule "
+                  "needs it, 0.5 to 0.3 for most. Smaller where the map flickers from iteration to iteration.")
+    add(group, "momentum", params.FloatParam, DEFAULT.momentum, "Momentum",
+        condition=one_of("optimiser", OPTIMISERS, ("sgd-momentum", "nesterov")),
+        help="Share of the former step that is taken again, from 0 to below 1. Typical 0.5; 0.9 smooths the way over "
+             "many batches.")
+    add(group, "sagdMinibatch", params.IntParam, DEFAULT.sagd_minibatch, "Particles per fixed batch",
+        condition=one_of("optimiser", OPTIMISERS, ("sagd",)),
+        help="Stochastic average gradient descent divides the particles once into batches of so many, at least, and "
+             "remembers the gradient of each. Typical 200.")
+    add(group, "preconditioner", params.BooleanParam, DEFAULT.preconditioner, "Precondition the steps?",
+        help="Divide gradients by the CTF² weight of each Fourier voxel, so that all resolutions converge alike. No: "
+             "plain gradients, to compare.")
+    add_choice(group, "prior", "Prior on the density", tuple(PRIORS), PRIOR_WORDS, DEFAULT.prior,
+               help="*none*: for enough particles.\n*smoothness*: each voxel resembles its neighbours; for few or "
+                    "noisy particles.\n*exponential*: favours little density; together with a positive density.")
+    add(group, "priorStrength", params.FloatParam, DEFAULT.prior_strength, "Strength of the prior",
+        condition=f"prior!={list(PRIORS).index('uniform')}",
+        help="A pure number above 0, typically 1; 10 times as much where the map is still noisy, a tenth where it "
+             "loses detail.")
+    add(group, "positivity", params.BooleanParam, DEFAULT.positivity, "Keep the density positive?",
+        help="Yes suits most particles. No for molecules with much density below that of the solvent, such as "
+             "detergent belts.")
+    add(group, "centring", params.BooleanParam, DEFAULT.centring, "Centre the map?",
+        help="Keep its centre of mass in the middle of the box. No for a particle whose mass lies off its axis.")
 
 
 def _define_poses(form):
@@ -201,36 +185,11 @@ def _define_poses(form):
                    label="Largest shift (Å)",
                    help="Distance of the particle from the box centre that is searched. Empty: 6 % of the diameter, at "
                         "least 10 Å. More for badly centred picks; time grows with its square.")
-    _add(group, "importanceSampling", params.BooleanParam, DEFAULT.importance_sampling, "Importance sampling?",
-         help="Evaluate few poses of a particle that was seen before, chosen by what its last visit said. Saves much "
-              "time in large runs. No: all poses of each particle, to compare.")
-    _add(group, "oversampling", params.FloatParam, DEFAULT.oversampling, "Oversampling", condition="importanceSampling",
-         help="Samples per effective pose, above 0. Typical 3 to 10: more is more exact and slower.")
-    _add_choice(group, "quadrature", "Directions and shifts", QUADRATURES, QUADRATURE_WORDS, DEFAULT.quadrature,
-                help="Two ways to spread the points over which poses are summed; they give the same map. The first is "
-                     "faster, the second is that of Brubaker, Punjani and Fleet (2015).")
-
-
-def _add(form, name, kind, default, label, **kwargs):
-    form.addParam(name, kind, default=default, expertLevel=LEVEL_ADVANCED, label=label, **kwargs)
-
-
-def _add_choice(form, name, label, known, words, default, **kwargs):
-    _add(form, name, params.EnumParam, known.index(default), label,
-         choices=[words.get(choice, choice) for choice in known], **kwargs)
-
-
-def _add_pair(form, name, kind, label, help):
-    line = form.addLine(label, expertLevel=LEVEL_ADVANCED, help=help)
-    for end, word in (("Start", "from"), ("End", "to")):
-        line.addParam(f"{name}{end}", kind, default=None, allowsNull=True, expertLevel=LEVEL_ADVANCED, label=word)
-
-
-def _one_of(name, known, wanted):
-    """A condition of the form: the choice `name` is one of `wanted`."""
-    return " or ".join(f"{name}=={known.index(choice)}" for choice in wanted)
-
-
-def _words_of(name):
-    """particleDiameter → particle diameter."""
-    return re.sub(r"(?=[A-Z])", " ", name).lower()
+    add(group, "importanceSampling", params.BooleanParam, DEFAULT.importance_sampling, "Importance sampling?",
+        help="Evaluate few poses of a particle that was seen before, chosen by what its last visit said. Saves much "
+             "time in large runs. No: all poses of each particle, to compare.")
+    add(group, "oversampling", params.FloatParam, DEFAULT.oversampling, "Oversampling", condition="importanceSampling",
+        help="Samples per effective pose, above 0. Typical 3 to 10: more is more exact and slower.")
+    add_choice(group, "quadrature", "Directions and shifts", QUADRATURES, QUADRATURE_WORDS, DEFAULT.quadrature,
+               help="Two ways to spread the points over which poses are summed; they give the same map. The first is "
+                    "faster, the second is that of Brubaker, Punjani and Fleet (2015).")

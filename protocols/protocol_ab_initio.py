@@ -1,13 +1,9 @@
 """Ab initio reconstruction: from particles without poses to first maps."""
 from __future__ import annotations
 
-import contextlib
-import glob
-import json
 import os
 from dataclasses import replace
 
-import pyworkflow.utils as pwutils
 from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 
@@ -15,20 +11,15 @@ from ..convert import table_from_set, table_to_star, volume_to_mrc
 from ..core.errors import InputError
 from ..core.settings import need
 from ..engines.abinitio.config import AbInitioConfig
-from ..io.files import atomic_write
-from ..io.result_folder import LOCK, SUMMARY, ResultFolder
-from ..io.runfolder import take_lock
+from ..io.result_folder import SUMMARY, ResultFolder
 from .ab_initio_advice import advice
 from .ab_initio_form import CITED_WITH, OPTIMISER_WORDS, OPTIMISERS, QUADRATURES, AbInitioForm
 from .ab_initio_results import AbInitioResults
-from .engine_run import EngineRun, sentence_of
-
-# fields of the config whose option of `cryosgd abinitio` has another name
-OPTIONS = {name: name[:-2] for name in ("diameter_a", "initial_resolution_a", "final_resolution_a",
-                                       "shift_range_a")}
+from .engine_run import sentence_of
+from .resumable_run import ResumableRun, config_words, listed
 
 
-class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, EngineRun, ProtInitialVolume):
+class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, ResumableRun, ProtInitialVolume):
     """Reconstruct a first 3D map, or several, from particle images alone: no reference, no poses.
 
     Stochastic gradient descent from a random start: small batches of particles are compared with the present map in
@@ -86,54 +77,15 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, EngineRun, ProtInitialV
         start = self.startVolume.getUniqueId() if self.startsFromMap() else None
         return {**self.config().to_dict(), "restarts": self.restarts.get(), "start_map": start}
 
-    def _starPath(self):
-        return self._getExtraPath("input_particles.star")
-
     def _startPath(self):
         return self._getExtraPath("start.mrc")
-
-    def _runPath(self):
-        return self._getExtraPath("run")
-
-    def _restartPaths(self):
-        """The run folders of the restarts that have begun."""
-        return sorted(glob.glob(os.path.join(glob.escape(self._runPath()), "restart_*", "")))
-
-    def _forgetOtherSettings(self, settings):
-        """Remove the unfinished run of other settings, with which this one can't go on."""
-        note = self._getExtraPath("settings.json")
-        run = self._runPath()
-        text = json.dumps(settings)
-        if os.path.exists(note):
-            with open(note, encoding="utf-8") as file:
-                same = file.read() == text
-            if not same and os.path.isdir(run):
-                with contextlib.ExitStack() as locks:
-                    # the locks are the engine's: an orphan of a killed protocol may still be writing there
-                    for folder in (run, *self._restartPaths()):
-                        locks.callback(os.close, take_lock(os.path.join(folder, LOCK), f"run folder {folder}",
-                                                           "wait for it, or stop it, then continue"))
-                    self.info("The settings differ from those of the unfinished run, which is removed: starting anew.")
-                    pwutils.cleanPath(run)
-        with atomic_write(note) as partial:
-            partial.write_text(text, encoding="utf-8")
 
     # ---- information
     def _validate(self):
         particles = self.inputParticles.get()
         if particles is None or self.particleDiameter.get() is None:
             return []  # Scipion itself says that these are empty
-        errors = []
-        if particles.getSize() == 0:
-            errors.append("The input set holds no particles; choose another one.")
-        if not particles.hasCTF():
-            errors.append("The particles have no CTF, which the reconstruction corrects for; estimate it and assign it "
-                          "to the particles first.")
-        elif not particles.getAcquisition().getVoltage():
-            errors.append("The particles' acquisition has no voltage; import them again with the microscope's values.")
-        if particles.isPhaseFlipped():
-            errors.append("The particles are phase-flipped, but the reconstruction corrects the CTF itself; extract "
-                          "them again without phase flipping.")
+        errors = self._complaintsOfParticles()
         if self.startsFromMap() and self.startVolume.get() is None:
             errors.append("A map to start from is asked for, but none is chosen; choose it, or a random start.")
         try:
@@ -180,7 +132,7 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, EngineRun, ProtInitialV
                  f"marginalising over the poses {'and classes ' if several else ''}of every image.")
         if several:
             words += (" Each particle was assigned to its most probable class, which gave classes of "
-                      f"{_listed(summary['class_sizes'])} particles.")
+                      f"{listed(summary['class_sizes'])} particles.")
         if self.restarts.get() > 1:
             words += (f" The maps of {self.restarts} random seeds were aligned and compared by Fourier shell "
                       "correlation.")
@@ -190,28 +142,7 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, EngineRun, ProtInitialV
         chosen = (OPTIMISERS[self.optimiser.get()], QUADRATURES[self.quadrature.get()])
         return ["Punjani2017a", "Punjani2017b", "Punjani2015", *sum((CITED_WITH.get(name, []) for name in chosen), [])]
 
-    def _runSummary(self):
-        return ResultFolder(self._runPath()).summary() if os.path.isdir(self._runPath()) else None
-
 
 def _words(config, start_map=None):
-    """The options of `cryosgd abinitio` for a config; pixel size and box are the particles' own.
-
-    start_map : path of the map where config.start is "map".
-    """
-    values = dict(config.to_dict(), start=start_map if config.start == "map" else config.start)
-    words = []
-    for name, value in values.items():
-        if name in ("pixel_size", "box_size") or value is None:
-            continue
-        option = "--" + OPTIONS.get(name, name).replace("_", "-")
-        if isinstance(value, bool):
-            words.append(option if value else option.replace("--", "--no-", 1))
-        else:
-            words += [option, *(str(v) for v in (value if isinstance(value, (tuple, list)) else (value,)))]
-    return words
-
-
-def _listed(numbers):
-    """Two or more numbers in words: 3, 4 and 5."""
-    return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+    """The options of `cryosgd abinitio` for a config; start_map : path of the map where config.start is "map"."""
+    return config_words(config, start=start_map if config.start == "map" else config.start)

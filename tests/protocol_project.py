@@ -4,10 +4,12 @@ import unittest
 from pathlib import Path
 
 import pyworkflow as pw
+from pyworkflow.object import Pointer
 from pyworkflow.project import Manager
+from pyworkflow.protocol.params import ElementGroup
 from pyworkflow.tests import BaseTest, setupTestProject
 
-from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdSimulate
+from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdSimulate
 
 DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TIMEOUT_S = 300
@@ -47,6 +49,21 @@ class Project(BaseTest):
         return protocol
 
     @classmethod
+    def refine(cls, particles=None, references=((None, "outputVolume"),), **values):
+        """A small and quick refinement, not launched.
+
+        particles : a protocol, its outputParticles are taken; references : (protocol, name of its output) of each; of
+        the simulation where there is none.
+        """
+        values = {"particleDiameter": 140.0, "initialResolution": 50.0, "iterations": 1,
+                  "shiftRange": 12.0, "numberOfThreads": 2, **values}
+        protocol = cls.newProtocol(ProtCryosgdRefine, **values)
+        protocol.inputParticles.set(particles or cls.simulation)
+        protocol.inputParticles.setExtended("outputParticles")
+        protocol.inputVolumes.set([Pointer(of or cls.simulation, extended=name) for of, name in references])
+        return protocol
+
+    @classmethod
     def reopened(cls, protocol):
         """The protocol as another Scipion would load it from the project's database."""
         return Manager().loadProject(cls.proj.getName(), chdir=False).getProtocol(protocol.getObjId())
@@ -62,3 +79,11 @@ def relations(protocol, parent):
     """{(relation, id of the output)} that a protocol has noted of another one's outputs."""
     return {(row["name"], row["object_child_id"]) for row in protocol.getRelations()
             if row["object_parent_id"] == parent.getObjId()}
+
+
+def flat(group):
+    """(name, parameter, the group it is in) of a section, its groups and lines included."""
+    for name, param in group.iterParams():
+        yield name, param, group
+        if isinstance(param, ElementGroup):
+            yield from flat(param)

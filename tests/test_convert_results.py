@@ -10,7 +10,14 @@ pytest.importorskip("pwem", reason="Scipion (pyworkflow, pwem) is not installed 
 from pwem.objects import SetOfClasses3D, SetOfParticles, SetOfVolumes, Volume
 from pyworkflow.object import Pointer
 
-from cryosgd_plugin.convert import copy_particles, fill_classes, table_from_set, volume_object, volume_to_mrc
+from cryosgd_plugin.convert import (
+    copy_particles,
+    fill_classes,
+    table_from_set,
+    volume_object,
+    volume_to_mrc,
+    volumes_in,
+)
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.poses import euler_to_matrix
 from cryosgd_plugin.io.star import read_particles
@@ -101,6 +108,21 @@ def test_a_volume_object_survives_its_set(tmp_path):
     assert (got.getFileName(), got.getSamplingRate(), got.getHalfMaps()) == ("a.mrc", 2.5, "a1.mrc,a2.mrc")
     assert got.getObjLabel() == "class 1"
     assert not volume_object(tmp_path / "a.mrc", 2.5).hasHalfMaps()
+
+
+def test_items_that_were_switched_off_can_be_left_out(tmp_path):
+    volumes = SetOfVolumes(filename=str(tmp_path / "volumes.sqlite"))
+    volumes.setSamplingRate(2.5)
+    for name in ("a.mrc", "b.mrc"):
+        some_map(tmp_path / name, 2.5)
+        volume = volume_object(tmp_path / name, 2.5, label=name, root=tmp_path)
+        volume.setEnabled(name == "b.mrc")
+        volumes.append(volume)
+    volumes.write()
+    assert [label for label, _ in volumes_in(volumes)] == ["a.mrc", "b.mrc"]
+    (label, volume), = volumes_in(volumes, disabled=False)
+    assert (label, volume.getFileName(), volume.getSamplingRate()) == ("b.mrc", "b.mrc", 2.5)
+    assert volumes_in(volume, disabled=False) == [("b.mrc", volume)]
 
 
 def test_classes_are_filled_with_particles_poses_and_maps(star, tmp_path):

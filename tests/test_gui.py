@@ -22,6 +22,7 @@ PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
              "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
              "ProtCryosgdFlipHand": "cryosgd - flip hand",
              "ProtCryosgdImportParticles": "cryosgd - import particles",
+             "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
              "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
              "ProtCryosgdSimulate": "cryosgd - simulate particles",
              "ProtCryosgdSplitByClass": "cryosgd - split by class"}

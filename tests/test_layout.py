@@ -116,6 +116,7 @@ if sys.argv[2] == "scipion":
         "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
         "ProtCryosgdFlipHand": "cryosgd - flip hand",
         "ProtCryosgdImportParticles": "cryosgd - import particles",
+        "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
         "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
         "ProtCryosgdSimulate": "cryosgd - simulate particles",
         "ProtCryosgdSplitByClass": "cryosgd - split by class"}, protocols

@@ -18,15 +18,7 @@ from cryosgd_plugin.protocols import ProtCryosgdAbInitio
 from cryosgd_plugin.protocols.ab_initio_advice import advice
 from cryosgd_plugin.protocols.ab_initio_form import OPTIMISER_WORDS
 from cryosgd_plugin.protocols.protocol_ab_initio import _words
-from cryosgd_plugin.tests.protocol_project import Project
-
-
-def flat(group):
-    """(name, parameter, the group it is in) of a section, its groups and lines included."""
-    for name, param in group.iterParams():
-        yield name, param, group
-        if isinstance(param, ElementGroup):
-            yield from flat(param)
+from cryosgd_plugin.tests.protocol_project import Project, flat
 
 
 class TestAbInitioForm(Project):

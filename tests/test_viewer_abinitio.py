@@ -18,7 +18,8 @@ from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio
 from cryosgd_plugin.tests.viewer_samples import FREQUENCY, open_project
 from cryosgd_plugin.viewers.figure_view import TableView, summary_rows
-from cryosgd_plugin.viewers.viewer_abinitio import ALL_CLASSES, LAST, SELECTION, WITH_CHIMERAX, CryosgdAbInitioViewer
+from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, LAST, SELECTION, WITH_CHIMERAX
+from cryosgd_plugin.viewers.viewer_abinitio import CryosgdAbInitioViewer
 from cryosgd_plugin.viewers.viewer_volume import chimerax_is_installed
 
 

@@ -8,8 +8,8 @@ pytest.importorskip("pwem", reason="the viewers need Scipion (scipion-em)")
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.poses import euler_to_matrix, view_directions
 from cryosgd_plugin.core.symmetry import point_group
+from cryosgd_plugin.io.view_pictures import count_directions, draw_view_directions
 from cryosgd_plugin.tests.viewer_samples import FREQUENCY, new_figure, texts
-from cryosgd_plugin.viewers.direction_map import count_directions, draw_view_directions
 from cryosgd_plugin.viewers.plots import crossing_frequency, describe_crossing, draw_fsc
 
 

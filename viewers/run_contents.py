@@ -1,4 +1,4 @@
-"""What the viewer of an ab initio run shows, found in its run folder: of all its structures or of some.
+"""What the viewers of ab initio runs and refinements show, found in its run folder: of all its structures or of some.
 
 folder : ResultFolder; structures : list of their numbers, counted from 0. Everything raises InputError with a sentence
 for the user where there is nothing to show yet.
@@ -53,13 +53,20 @@ def half_maps(folder, structures):
 
 
 def fsc_curves(folder, structures):
-    """[(label, frequencies in 1/Å, values)] between the half-maps of each structure."""
+    """[(label, frequencies in 1/Å, values)] between the half-maps of each structure.
+
+    Of several structures that have a corrected curve, this one alone. While a refinement goes on, the curve that its
+    newest iteration trusts.
+    """
     curves = []
     for k in structures:
         path = folder.path(result_name(FSC, k, folder.classes()))
         if path is None:
-            raise InputError("there is no FSC yet; it is written at the end of the run, with the half-maps")
+            curves.append(_curve_so_far(folder, k))
+            continue
         frequency, values = read_fsc(path)
+        if len(structures) > 1 and "corrected" in values:
+            values = {"corrected": values["corrected"]}
         curves += [(f"{prefix(folder, k) or 'half-maps, '}{name}", frequency, curve) for name, curve in values.items()]
     return curves
 
@@ -105,6 +112,16 @@ def with_maps(folder):
 def prefix(folder, structure):
     """What the names of a structure's maps and curves begin with; nothing where there is only one."""
     return "" if folder.classes() == 1 else f"class {structure + 1}, "
+
+
+def _curve_so_far(folder, structure):
+    """The newest iteration's curve of a structure, from the history."""
+    history, frequency = folder.history(), folder.shell_frequencies()
+    if not history or not history[-1].get("fsc") or frequency is None:
+        raise InputError("there is no FSC yet; it is written at the end of the run, with the half-maps")
+    label = f"{prefix(folder, structure)}iteration {history[-1]['iteration']}"
+    # JSON's null is a NaN that was
+    return label, frequency, [float("nan") if value is None else value for value in history[-1]["fsc"][structure]]
 
 
 def _maps(folder, structure):

@@ -9,7 +9,7 @@ import pwem.objects as emobj
 import pyworkflow.viewer as pwviewer
 
 from ..core.errors import InputError
-from .direction_map import draw_view_directions
+from ..io.view_pictures import draw_view_directions
 from .figure_view import FigureView
 
 MATRIX = "_transform._matrix"

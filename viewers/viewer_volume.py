@@ -9,6 +9,7 @@ import pwem.objects as emobj
 import pyworkflow.viewer as pwviewer
 from pwem.viewers import Chimera
 
+from ..convert import volumes_in
 from ..core.errors import InputError
 from .volume_data import open_volume
 
@@ -50,13 +51,7 @@ def volumes_of(obj):
 
     opener() gives a VolumeData. Raises InputError for an empty set and an object without a file.
     """
-    if isinstance(obj, emobj.SetOfClasses3D):
-        found = [(f"class {cls.getObjId()} ({cls.getSize():,} particles)", cls.getRepresentative().clone())
-                 for cls in obj.iterItems()]
-    elif isinstance(obj, emobj.SetOfVolumes):
-        found = [(volume.getObjLabel() or f"volume {volume.getObjId()}", volume.clone()) for volume in obj.iterItems()]
-    else:
-        found = [(obj.getObjLabel() or os.path.basename(str(obj.getFileName())), obj)]
+    found = volumes_in(obj)
     if not found:
         raise InputError("this set holds no volume yet; look again when its job has gone further")
     openers = []

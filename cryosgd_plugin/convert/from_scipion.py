@@ -68,6 +68,14 @@ def table_from_set(particles, *, root=".") -> ParticleTable:
         class_id=class_id if np.any(class_id) else None, extra=extra)
 
 
+def half_sets_of(particles) -> list:
+    """The different half-set numbers of a set's particles, [] where they have none; quick for large sets."""
+    first = particles.getFirstItem()
+    if first is None or not first.hasAttribute("_rlnRandomSubset"):
+        return []
+    return sorted(int(value) for value in particles.getUniqueValues("_rlnRandomSubset") if value is not None)
+
+
 def some_images(particles, count, *, root="."):
     """The first `count` images of a set, (n, d, d) float32, to be looked at.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from pwem.objects import Volume
+from pwem.objects import SetOfClasses3D, SetOfVolumes, Volume, VolumeMask
 
 from ..core.errors import InputError
 from ..io.volumes import read_volume, write_volume
@@ -19,6 +19,29 @@ def volume_object(path, pixel_size, half_maps=None, *, label="", root=".", kind=
     if half_maps is not None:
         volume.setHalfMaps([os.path.relpath(half, root) for half in half_maps])
     return volume
+
+
+def mask_object(path, pixel_size, *, root="."):
+    """A Scipion VolumeMask of a mask file; pixel_size in Å/px, root : as of `volume_object`."""
+    mask = VolumeMask(location=os.path.relpath(path, root))
+    mask.setSamplingRate(pixel_size)
+    return mask
+
+
+def volumes_in(obj, *, disabled=True) -> list:
+    """[(label, Volume)] of a Volume, of the items of a SetOfVolumes, or of the maps of a SetOfClasses3D.
+
+    disabled : whether items that were switched off in Scipion's tables are there too.
+    """
+    if isinstance(obj, SetOfClasses3D):
+        items = ((f"class {item.getObjId()} ({item.getSize():,} particles)", item.isEnabled(),
+                  item.getRepresentative().clone()) for item in obj.iterItems())
+    elif isinstance(obj, SetOfVolumes):
+        items = ((volume.getObjLabel() or f"volume {volume.getObjId()}", volume.isEnabled(), volume.clone())
+                 for volume in obj.iterItems())
+    else:
+        items = [(obj.getObjLabel() or os.path.basename(str(obj.getFileName())), True, obj)]
+    return [(label, volume) for label, enabled, volume in items if enabled or disabled]
 
 
 def map_of(volume):

@@ -62,10 +62,7 @@ def check_mask(mask, box):
     Raises InputError that says which of these failed and what to do.
     """
     mask = np.asarray(mask, dtype=np.float32)
-    if mask.shape != (box,) * 3:
-        sides = " × ".join(str(side) for side in mask.shape)
-        raise InputError(f"mask of {sides} px differs from the map of {box} × {box} × {box} px; "
-                         f"resample the mask to {box} px")
+    check_mask_frame(mask.shape, box)
     if not np.isfinite(mask).all():
         raise InputError(f"the mask has {np.count_nonzero(~np.isfinite(mask))} voxels that are not numbers; "
                          "make the mask again")
@@ -82,6 +79,20 @@ def has_hard_edge(mask) -> bool:
     """Whether a mask (d, d, d) jumps from outside to inside within a voxel: its edge is no wider than two."""
     mask = np.asarray(mask)
     return any(float(np.abs(np.diff(mask, axis=axis)).max()) > HARD_STEP for axis in range(mask.ndim))
+
+
+def check_mask_frame(shape, box, pixel_size=None, box_pixel_size=None):
+    """Check a mask's shape in px, and its Å/px where both are known, against the map's; InputError where they differ.
+
+    A deviation of 1 % in the pixel size is taken for another calibration of the same grid.
+    """
+    if tuple(shape) != (box,) * 3:
+        sides = " × ".join(str(side) for side in shape)
+        raise InputError(f"mask of {sides} px differs from the map of {box} × {box} × {box} px; "
+                         f"resample the mask to {box} px")
+    if pixel_size and box_pixel_size and abs(pixel_size / box_pixel_size - 1) > 0.01:
+        raise InputError(f"mask of {pixel_size:.4g} Å/px differs from the map of {box_pixel_size:.4g} Å/px; resample "
+                         "the mask, or correct its pixel size")
 
 
 def soft_mask_from_volume(volume, threshold, extend_px, edge_px):

@@ -28,23 +28,27 @@ def reframed_map(volume, pixel_size: float, *, box_size: int, box_pixel_size: fl
     return _reframed(centred, pixel_size, box_size, box_pixel_size, resolution_a)
 
 
+def check_frame(shape, pixel_size, diameter_a) -> None:
+    """Raise InputError for a map's shape in px that is no cube, or a box in Å that can't hold half of the particle."""
+    if len(shape) != 3 or len(set(shape)) != 1:
+        raise InputError(f"the map of {' × '.join(map(str, shape))} px is not a cube; pad it to equal sides")
+    if not pixel_size > 0:
+        raise InputError(f"the map's pixel size {pixel_size} Å/px is not positive; correct it")
+    extent = shape[0] * pixel_size
+    if extent < 0.5 * diameter_a:
+        raise InputError(f"the map's box of {extent:g} Å ({shape[0]} px of {pixel_size:g} Å/px) is far "
+                         f"smaller than the particle of {diameter_a:g} Å; correct its pixel size or the diameter")
+
+
 def _checked(volume, pixel_size, diameter_a):
     volume = np.asarray(volume, dtype=np.float32)
-    if volume.ndim != 3 or len(set(volume.shape)) != 1:
-        sides = " × ".join(str(side) for side in volume.shape)
-        raise InputError(f"the map of {sides} px is not a cube; pad it to equal sides")
+    check_frame(volume.shape, pixel_size, diameter_a)
     wrong = np.count_nonzero(~np.isfinite(volume))
     if wrong:
         raise InputError(f"the map has {wrong} voxels that are not numbers; make the map again")
     if np.ptp(volume) == 0:
         raise InputError(f"the map is constant ({volume.flat[0]:g} everywhere); give a map with a particle, "
                          "or none")
-    if not pixel_size > 0:
-        raise InputError(f"the map's pixel size {pixel_size} Å/px is not positive; correct it")
-    extent = len(volume) * pixel_size
-    if extent < 0.5 * diameter_a:
-        raise InputError(f"the map's box of {extent:g} Å ({len(volume)} px of {pixel_size:g} Å/px) is far "
-                         f"smaller than the particle of {diameter_a:g} Å; correct its pixel size or the diameter")
     return volume
 
 

@@ -21,7 +21,12 @@ def save_abinitio_pictures(folder):
     Raises InputError where a file of it is damaged or can't be written, or matplotlib is missing.
     """
     folder = ResultFolder(folder)
-    for name, (draw, size) in abinitio_figures(folder).items():
+    save_figures(folder, abinitio_figures(folder))
+
+
+def save_figures(folder, figures):
+    """Save figures as PNG files into pictures/ of a ResultFolder; figures : as `abinitio_figures` gives them."""
+    for name, (draw, size) in figures.items():
         # of the same kind without its layout engine: what is drawn here sets its own margins, for windows too
         figure = type(_figure(*size))(figsize=size, dpi=DPI)
         draw(figure)

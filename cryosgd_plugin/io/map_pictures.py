@@ -15,7 +15,8 @@ COLUMNS = 6
 def draw_progress(figure, folder, columns=COLUMNS):
     """A row of slices z = 0 for each class: about `columns` maps on the way, evenly over the run, then the final one.
 
-    figure : matplotlib Figure; folder : ResultFolder. Each column tells its iteration and the resolution in use.
+    figure : matplotlib Figure; folder : ResultFolder. Each column tells its iteration and the resolution in use, or of
+    a refinement to where the halves agree.
     Raises InputError where there is no map yet.
     """
     classes = folder.classes()
@@ -125,4 +126,7 @@ def _label(axes, name, across, up, left, bottom):
 
 
 def _in_angstroms(resolution_a):
-    return "" if resolution_a is None else f"\n{resolution_a:.3g} Å"
+    """Of one structure, or the range of several; nothing where none is known."""
+    known = [one for one in (resolution_a if isinstance(resolution_a, list) else [resolution_a]) if one is not None]
+    ends = sorted({f"{one:.3g}" for one in known}, key=float)
+    return f"\n{ends[0]} to {ends[-1]} Å" if len(ends) > 1 else f"\n{ends[0]} Å" if ends else ""

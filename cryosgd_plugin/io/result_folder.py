@@ -64,6 +64,14 @@ class ResultFolder:
         job = self.job()
         return int(job.get("parameters", {}).get("classes", 1)) if job else 1
 
+    def shell_frequencies(self):
+        """[1/Å] of the Fourier shells 0 to box // 2 of the particles, or None before the run has said so."""
+        parameters = (self.job() or {}).get("parameters") or {}
+        if not parameters.get("box_size"):
+            return None
+        extent = parameters["box_size"] * parameters["pixel_size"]
+        return [shell / extent for shell in range(parameters["box_size"] // 2 + 1)]
+
     def fsc(self, structure: int = 0):
         """tag → values of the data_fsc block of a structure's FSC file, or None."""
         path = self.path(result_name(FSC, structure, self.classes()))

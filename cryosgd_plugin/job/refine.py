@@ -14,9 +14,11 @@ from ..core.errors import InputError
 from ..core.masks import check_mask, has_hard_edge
 from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
+from ..engines.refine.halves import odd_halves_warning
 from ..engines.refine.randomised import RandomisedPhases, first_random_shell, overfitting_curves
 from ..engines.refine.symmetry_check import LEAST_CORRELATION, correlation_with_mates
 from ..engines.reframe import reframed_map
+from ..io.refine_pictures import save_refine_pictures
 from ..io.result_folder import JOB, PARTICLES, PICTURES, RANDOMISED
 from ..io.runfolder import RunFolder
 from ..io.source import ParticleSource
@@ -152,6 +154,8 @@ class RefineJob(EngineJob):
             write_overfitting(path, self.config, overfitting)
         summary = summarise(self, engine, overfitting)
         self.folder.write_summary(summary)
+        # they show class sizes, which are final only now
+        save_refine_pictures(self.folder.folder)
         print(summary["outcome"], flush=True)
         return summary
 
@@ -202,11 +206,7 @@ def refuse_magnified(table) -> None:
 
 def odd_halves(table) -> list:
     """A warning where half-sets are given but aren't exactly 1 and 2: others are then drawn."""
-    given = [] if table.half_set is None else np.unique(table.half_set).tolist()
-    if given in ([], [1, 2]):
-        return []
-    return [f"The half-sets given are {', '.join(map(str, given))} where 1 and 2 are needed: new ones are drawn, of "
-            "which a reference made from the old ones is not independent."]
+    return odd_halves_warning([] if table.half_set is None else np.unique(table.half_set).tolist())
 
 
 def repeated(table) -> list:

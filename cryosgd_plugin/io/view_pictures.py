@@ -6,8 +6,8 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.symmetry import point_group
-from ..io.axes_pictures import GREY
-from ..io.direction_pictures import draw_on_sphere
+from .axes_pictures import GREY
+from .direction_pictures import draw_on_sphere
 
 PARTICLES_PER_AREA = 8      # on average, so that a uniform set looks even
 FINEST_NSIDE = 32           # 12,288 areas of 1.8°

@@ -1,0 +1,135 @@
+"""The form of the refinement protocol, and what its fields mean to the engine."""
+from __future__ import annotations
+
+import pyworkflow.protocol.params as params
+from pyworkflow.protocol.constants import LEVEL_ADVANCED
+
+from ..convert import volumes_in
+from ..engines.refine.config import MARGINALS, MASKS, SEARCHES, RefineConfig
+from .form_fields import FilledForm, add, add_choice, one_of
+
+SEARCH_WORDS = {"bounded": "branch and bound", "exhaustive": "every pose (to compare)"}
+MARGINAL_WORDS = {"soft": "all that count", "best": "the best alone"}
+MASK_WORDS = {"dynamic": "the density of each map", "sphere": "a sphere of the diameter"}
+# what takes the place of a mask that isn't given
+OWN_MASKS = tuple(sorted((kind for kind in MASKS if kind != "map"), key=lambda kind: kind != RefineConfig.mask))
+DEFAULT = RefineConfig
+
+
+class RefineForm(FilledForm):
+    """Mixed into the protocol: eight fields for everyone, the rest advanced and grouped.
+
+    A new field of RefineConfig takes a line in one of the `_define…` functions and one in `config`; the command line's
+    option is its name without the unit (see resumable_run.config_words).
+    """
+
+    def _defineParams(self, form):
+        form.addSection(label="Input")
+        _define_basics(form)
+        form.addSection(label="Method")
+        _define_run(form)
+        _define_search(form)
+        _define_model(form)
+        self._defineResourceParams(form)
+        form.addParallelSection(threads=4, mpi=0)
+
+    def config(self) -> RefineConfig:
+        """The engine's settings of this form. Raises InputError with a sentence for the user."""
+        particles = self.inputParticles.get()
+        self._refuseEmptyFields()
+        return RefineConfig(
+            pixel_size=particles.getSamplingRate(), box_size=particles.getXDim(),
+            diameter_a=self.particleDiameter.get(), symmetry=(self.symmetry.get() or "").strip().upper(),
+            classes=len(self.references()), initial_resolution_a=self.initialResolution.get(),
+            shared_resolution_a=self._sharedResolution(), search=SEARCHES[self.search.get()],
+            marginal=MARGINALS[self.marginal.get()], deviations=self.deviations.get(),
+            shift_range_a=self.shiftRange.get(),
+            mask="map" if self.inputMask.get() is not None else OWN_MASKS[self.ownMask.get()],
+            scale_correction=self.scaleCorrection.get(), iterations=self.iterations.get(), seed=self.seed.get(),
+            max_particles=self.maxParticles.get())
+
+    def _sharedResolution(self):
+        """Å; what was not given follows an initial resolution that is coarser than usual."""
+        given, initial = self.sharedResolution.get(), self.initialResolution.get()
+        return max(DEFAULT.shared_resolution_a, initial) if given is None else given
+
+    def references(self) -> list:
+        """[(label, Volume)] of all maps that the form names, in their order; one makes one class."""
+        chosen = [pointer.get() for pointer in self.inputVolumes]
+        return [found for obj in chosen if obj is not None for found in volumes_in(obj, disabled=False)]
+
+
+def _define_basics(form):
+    form.addParam("inputParticles", params.PointerParam, pointerClass="SetOfParticles", important=True,
+                  label="Particles",
+                  help="Single particles with a CTF, protein white, not phase-flipped. Their half-sets are kept; poses "
+                       "that they may have are not read: every particle is searched anew over all orientations.")
+    form.addParam("inputVolumes", params.MultiPointerParam, minNumObjects=1, important=True,
+                  pointerClass="Volume,SetOfVolumes,SetOfClasses3D", label="Reference map(s)",
+                  help="The map to begin with, of any box and pixel size: an ab initio map, for example. Several maps, "
+                       "a set of them or 3D classes are refined together, as many classes as maps; each particle "
+                       "counts for each class by its probability. Only what is coarser than the initial resolution "
+                       "is taken from them.")
+    form.addParam("particleDiameter", params.FloatParam, default=None, important=True,
+                  label="Particle diameter (Å)",
+                  help="The longest extent of the particle and about a tenth more. Images are masked to its circle "
+                       "with a soft edge, and maps outside this sphere are solvent.")
+    form.addParam("symmetry", params.StringParam, default=DEFAULT.symmetry, label="Symmetry",
+                  help="Point group, in RELION's orientation: C1, C4, D2, T, O, I1 … It is imposed throughout, so the "
+                       "reference must lie on its axes. When in doubt C1.")
+    form.addParam("initialResolution", params.FloatParam, default=DEFAULT.initial_resolution_a,
+                  label="Initial resolution (Å)",
+                  help="The references are low-passed to this. Typical 30, 40 to 60 for large particles or a doubtful "
+                       "reference. Finer than 20 Å only where the reference surely is of these particles: its details "
+                       "would come back as if they were found.")
+    form.addParam("inputMask", params.PointerParam, pointerClass="VolumeMask", allowsNull=True,
+                  label="Mask (optional)",
+                  # not any Volume: Scipion would fill in the reference by itself when its run is selected
+                  help="From 0 to 1 with a soft edge, in the particles' box and pixel size; the same for all classes. "
+                       "Empty suits most: the mask then follows the density of each map, and is among the outputs. "
+                       "Scipion itself fills in the mask of a run that is selected.")
+    form.addParam("maxParticles", params.IntParam, default=None, allowsNull=True, label="Use at most (particles)",
+                  help="That many, drawn at random, for a quick look. Empty: all. Particles that are not used are left "
+                       "out of the output.")
+
+
+def _define_run(form):
+    group = form.addGroup("Run")
+    group.addParam("iterations", params.IntParam, default=DEFAULT.iterations, label="Iterations at most",
+                   help="The run ends by itself when neither resolution nor poses get better; one more iteration then "
+                        "follows, to the limit of the pixel size. 20 are enough for most; more only where the summary "
+                        "says that this number ended the run.")
+    add(group, "seed", params.IntParam, DEFAULT.seed, "Random seed",
+        help="Of the half-sets, where the particles have none, and of all samples. The same seed gives the same "
+             "result.")
+
+
+def _define_search(form):
+    group = form.addGroup("Poses", expertLevel=LEVEL_ADVANCED)
+    add_choice(group, "search", "Search by", SEARCHES, SEARCH_WORDS, DEFAULT.search,
+               help="*branch and bound*: all orientations and shifts on a coarse grid, of which those are followed to "
+                    "fine ones whose bound leaves them a chance.\n*every pose*: the same grids without bounds, to "
+                    "compare; many times slower.")
+    add(group, "deviations", params.FloatParam, DEFAULT.deviations, "Caution of the bound (sd)",
+        condition=one_of("search", SEARCHES, ("bounded",)),
+        help="Standard deviations of noise that the bound allows for, above 0. Typical 4; 5 or 6 prune less and take "
+             "longer, 3 is quick and may lose the best pose of a few particles.")
+    add_choice(group, "marginal", "Poses in the map", MARGINALS, MARGINAL_WORDS, DEFAULT.marginal,
+               help="*all that count*: each pose of an image with its probability, right for most particles.\n*the "
+                    "best alone*: sharper where images are strong, wrong where they leave several poses open.")
+    add(group, "shiftRange", params.FloatParam, None, "Largest shift (Å)", allowsNull=True,
+        help="Distance of the particle from the box centre that is searched. Empty: 6 % of the diameter, at least "
+             "10 Å. More for badly centred picks; time grows with its square.")
+
+
+def _define_model(form):
+    group = form.addGroup("Model", expertLevel=LEVEL_ADVANCED)
+    add(group, "sharedResolution", params.FloatParam, None, "Shared by the halves (Å)", allowsNull=True,
+        help="Coarser than this both half-sets have the same reference, which keeps their maps in one orientation; "
+             f"what agrees there is no evidence. Empty: {DEFAULT.shared_resolution_a:g}, or the initial resolution "
+             "where that is coarser. More for very large particles.")
+    add_choice(group, "ownMask", "Where no mask is given", OWN_MASKS, MASK_WORDS, DEFAULT.mask,
+               help="*the density of each map*: above a threshold, its largest part, widened, with a soft edge.\n*a "
+                    "sphere*: for particles with much weak density, such as micelles, that such a mask would cut.")
+    add(group, "scaleCorrection", params.BooleanParam, DEFAULT.scale_correction, "Correct the particles' scale?",
+        help="Estimate how strong the signal of each particle is, which differs with ice and dose. No only to compare.")

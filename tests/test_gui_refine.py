@@ -1,0 +1,58 @@
+"""A refinement in Scipion's real GUI: the form, the run, every button of its viewer.
+
+Screenshots go where those of test_gui.py go.
+"""
+import os
+
+import pytest
+
+pytest.importorskip("pwem", reason="the GUI is Scipion's (scipion-em)")
+pytest.importorskip("tkinter", reason="the GUI needs Tk")
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.skipif(
+    not os.environ.get("DISPLAY"), reason="needs a display: start Xvfb and set DISPLAY (.ci/run does both)")]
+
+from cryosgd_plugin.tests.test_gui import open_eye, session  # noqa: F401  (a fixture)
+
+
+def test_a_refinement_and_all_that_its_viewer_shows(session):  # noqa: F811
+    from pyworkflow.gui.form import FormWindow
+    from pyworkflow.gui.project.constants import ACTION_RESULTS
+    from pyworkflow.object import Pointer
+
+    from cryosgd_plugin.viewers.tk_figure import FigureWindow
+    from cryosgd_plugin.viewers.tk_table import TableWindow
+    from cryosgd_plugin.viewers.volume_window import VolumeWindow
+
+    form = session.open_from_tree("ProtCryosgdSimulate")
+    session.fill(form, nParticles=120, boxSize=32, pixelSize=8.0, snr=0.5)
+    simulated = session.wait_status(session.execute(form), ("finished",), 240)
+
+    form = session.open_from_tree("ProtCryosgdRefine")
+    assert form.protocol.inputParticles.get() is not None, "Scipion links the output of the selected run"
+    form.btnExecute.invoke()
+    _, text = session.dialogs.pop()
+    assert "Reference map" in text and "diameter" in text, "what has no default is asked for"
+    # as the button beside the list does when a map is chosen
+    reference = form.widgetDict["inputVolumes"]
+    reference.set([Pointer(simulated, extended="outputVolume")])
+    session.fill(form, particleDiameter=140.0, initialResolution=50.0, iterations=2, numberOfThreads=2)
+    session.place(form, "900x760+200+60")
+    session.shot("form_refine")
+    assert form.protocol.inputMask.get() is None, "the selected run's map is no mask"
+    run = session.wait_status(session.execute(form), ("finished",), 300)
+    assert run.outputVolume.hasHalfMaps()
+
+    session.press(ACTION_RESULTS, run)
+    viewer = session.newest(FormWindow)
+    session.place(viewer, "700x620+40+40")
+    session.shot("viewer_form")
+    for name, window_class in (("showVolume", VolumeWindow), ("showHalves", VolumeWindow), ("showMask", VolumeWindow),
+                               ("showFsc", FigureWindow), ("showDirections", FigureWindow),
+                               ("showProgress", FigureWindow), ("showHistory", FigureWindow),
+                               ("showParticles", FigureWindow), ("showSummary", TableWindow)):
+        opened = open_eye(session, viewer, name, window_class)
+        session.place(opened, "1150x760+60+60")
+        session.shot(name)
+        opened.close()
+    assert session.dialogs == []

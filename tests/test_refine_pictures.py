@@ -1,0 +1,112 @@
+"""The pictures of a refinement: every quantity of its history, its particles, and which files there are."""
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+import matplotlib.image
+
+from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.io.refine_particles import particle_values
+from cryosgd_plugin.io.refine_pictures import draw_particles, draw_refine_convergence, save_refine_pictures
+from cryosgd_plugin.io.result_folder import ResultFolder
+from cryosgd_plugin.tests.refine_samples import N, finish, new_refinement, records
+from cryosgd_plugin.tests.run_samples import new_figure, titles
+
+
+def panel(figure, title):
+    return next(axes for axes in figure.axes if axes.get_title().startswith(title))
+
+
+def curve(axes, label):
+    return next(line for line in axes.lines if line.get_label() == label)
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_convergence_shows_every_quantity(classes):
+    figure, history = new_figure(), records(5, classes)
+    draw_refine_convergence(figure, history)
+    figure.canvas.draw()
+    resolution = panel(figure, "resolution")
+    in_use = curve(resolution, "in use for poses")
+    np.testing.assert_allclose(1 / in_use.get_ydata(), [record["resolution_in_use_a"] for record in history])
+    for k in range(classes):
+        label = "halves agree" if classes == 1 else f"halves of class {k + 1} agree"
+        np.testing.assert_allclose(1 / curve(resolution, label).get_ydata(),
+                                   [record["resolutions_a"][k] for record in history])
+    change = curve(panel(figure, "poses: width"), "angular change")
+    np.testing.assert_array_equal(change.get_xdata(), [2, 3, 4, 5])
+    np.testing.assert_allclose(change.get_ydata(), [record["change_deg"] for record in history[1:]])
+    left = panel(figure, "poses that the bound leaves")
+    assert left.get_yscale() == "log"
+    # one level in the first iteration, two since
+    np.testing.assert_allclose(curve(left, "after level 1").get_ydata(), [10.0] * 5)
+    np.testing.assert_array_equal(curve(left, "after level 2").get_xdata(), [2, 3, 4, 5])
+    np.testing.assert_allclose(curve(left, "after level 2").get_ydata()[0], 0.5)
+    for title, key, factor in (("log-likelihood", "log_gain", 1), ("entropy", "entropy", 1),
+                               ("particles in doubt", "broad", 100), ("time", "seconds", 1)):
+        np.testing.assert_allclose(panel(figure, title).lines[0].get_ydata(),
+                                   [factor * record[key] for record in history], err_msg=title)
+    assert ("class shares (%)" in titles(figure)) == (classes > 1)
+    assert "5 iterations in 50 s; the halves agree to 12 Å" in figure._suptitle.get_text()
+
+
+def test_convergence_with_gaps():
+    figure, history = new_figure(), records(1)
+    history[0].update(pruned=[], resolution_a=None, resolutions_a=[None])
+    draw_refine_convergence(figure, history)
+    figure.canvas.draw()
+    assert "nothing to prune" in panel(figure, "poses that the bound").texts[0].get_text()
+    assert "the halves do not agree" in figure._suptitle.get_text()
+    draw_refine_convergence(figure, [{"iteration": 1}, {"iteration": 2}])
+    figure.canvas.draw()
+    assert "not recorded" in [text.get_text() for text in panel(figure, "time").texts]
+    with pytest.raises(InputError, match="no history yet"):
+        draw_refine_convergence(figure, [])
+
+
+def test_histograms_count_every_particle_once():
+    rng = np.random.default_rng(0)
+    values = {"rot": np.zeros(500), "entropy": np.append(rng.random(499), 1e6), "scale": np.ones(500)}
+    figure = new_figure()
+    draw_particles(figure, values)
+    for axes in figure.axes:
+        assert sum(bar.get_height() for bar in axes.patches) == 500, axes.get_title()
+    assert figure.axes[0].get_xlim()[1] < 2, "one far off does not squeeze the others"
+    with pytest.raises(InputError, match="none belongs here"):
+        draw_particles(figure, {name: column[:0] for name, column in values.items()})
+
+
+@pytest.mark.parametrize("classes, final", [(1, True), (1, False), (2, True), (2, False)])
+def test_pictures_of_a_run(tmp_path, classes, final):
+    with new_refinement(tmp_path / "run", 3, classes) as folder:
+        if final:
+            finish(folder, classes)
+    save_refine_pictures(tmp_path / "run")
+    pictures = sorted((tmp_path / "run" / "pictures").iterdir())
+    assert [path.name for path in pictures] == [*(["classes.png"] if classes > 1 else []), "convergence.png",
+                                                "particles.png", "progress.png", "views.png"]
+    for path in pictures:
+        picture = matplotlib.image.imread(path)
+        assert picture.shape[0] > 300 and picture[..., :3].std() > 0.01
+        # titles and axis labels lie within the picture: its border is white
+        for border in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+            assert (border[:, :3] == 1).all(), path.name
+
+
+def test_what_is_not_there_yet_is_left_out(tmp_path):
+    with new_refinement(tmp_path / "run", 0) as folder:
+        folder.path("checkpoint.npz").unlink()
+    save_refine_pictures(tmp_path / "run")
+    assert list((tmp_path / "run" / "pictures").iterdir()) == []
+
+
+def test_particles_of_the_end_are_those_of_the_star_file(tmp_path):
+    with new_refinement(tmp_path / "run", 1, 2) as folder:
+        finish(folder, 2)
+    values = particle_values(ResultFolder(tmp_path / "run"))
+    assert len(values["rot"]) == N and set(values) == {"rot", "tilt", "class", "log_gain", "entropy", "width_deg",
+                                                       "scale", "change_deg", "change_a"}
+    second = particle_values(ResultFolder(tmp_path / "run"), [1])
+    assert len(second["rot"]) == N // 3
+    np.testing.assert_array_equal(second["rot"], values["rot"][values["class"] == 2])

@@ -1,0 +1,162 @@
+"""What the viewers of ab initio runs and refinements share: volumes, classes, FSC, view directions, summary."""
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import pyworkflow.protocol.params as params
+import pyworkflow.utils as pwutils
+import pyworkflow.viewer as pwviewer
+from pwem.viewers import ChimeraView, EmProtocolViewer
+
+from ..core.errors import InputError
+from ..io.map_pictures import COLUMNS, class_sizes, draw_classes, draw_progress, sheet_size
+from ..io.result_folder import ResultFolder
+from ..io.view_pictures import draw_view_directions
+from .figure_view import FigureView, TableView, summary_rows
+from .plots import draw_fsc
+from .run_contents import fsc_curves, half_maps, openers, volume_paths, with_maps
+from .viewer_volume import VolumeView, chimerax_is_installed
+
+LAST, SELECTION = 0, 1
+WITH_CRYOSGD, WITH_CHIMERAX = 0, 1
+ALL_CLASSES = 0
+RUN_FOLDER = "run"
+
+
+class RunViewer(EmProtocolViewer):
+    """Reads the files of the run folder, so that it shows what is there while the run goes on.
+
+    A subclass defines `_defineRunParams(group, several)` for its own buttons, `_views()` with their views, `_angles()`,
+    `_fscNote()` and the FSC_HELP and KEPT sentences.
+    """
+    _environments = [pwviewer.DESKTOP_TKINTER]
+    FSC_HELP = KEPT = ""
+
+    def _defineParams(self, form):
+        # Scipion calls this when it knows the run whose results are asked for
+        sizes = class_sizes(self._folder()) if os.path.isdir(self._runPath()) else [("map", "")]
+        several = str(len(sizes) > 1)
+        form.addSection(label="Visualization")
+        group = form.addGroup("Volume")
+        group.addParam("structure", params.EnumParam, default=ALL_CLASSES, condition=several, label="Class",
+                       choices=["all", *(f"{name} ({size})" if size else name for name, size in sizes)],
+                       help="Whose volumes, half-maps, FSC and angular distribution are shown.")
+        group.addParam("iteration", params.EnumParam, choices=["last", "selection"], default=LAST,
+                       display=params.EnumParam.DISPLAY_HLIST, label="Iteration",
+                       help="*last*: the final volume, or the newest one while the run goes on; the window's slider "
+                            "leads back through the run, or through the classes where all are shown.\n*selection*: "
+                            "the volumes of these iterations only.")
+        group.addParam("selection", params.NumericRangeParam, default="1", condition=f"iteration == {SELECTION}",
+                       label="Iterations", help=f"For example 100,200 or 50-400. {self.KEPT}")
+        group.addParam("display", params.EnumParam, choices=["slices and surface", "ChimeraX"], default=WITH_CRYOSGD,
+                       display=params.EnumParam.DISPLAY_HLIST, label="Show with",
+                       help="*slices and surface*: three planes, projections, isosurface and histogram in a window of "
+                            "CryoSGD.\n*ChimeraX*: where it is installed.")
+        group.addParam("showVolume", params.LabelParam, label="Volume",
+                       help="Works while the run goes on: the window refreshes by its button or every few seconds.")
+        group.addParam("showHalves", params.LabelParam, label="Half-maps and final volume",
+                       help="Two independent reconstructions of half the particles each, and their average.")
+        group.addParam("showFsc", params.LabelParam, label="Fourier shell correlation", help=self.FSC_HELP)
+        group.addParam("showDirections", params.LabelParam, label="Angular distribution",
+                       help="Number of particles over the view directions, in an equal-area projection, with the "
+                            "copies that the symmetry makes.")
+        group = form.addGroup("Run")
+        group.addParam("showClasses", params.LabelParam, label="All classes", condition=several,
+                       help="Central slices of every class side by side, with number and share of its particles.")
+        group.addParam("showProgress", params.LabelParam, label="Progress of the volume",
+                       help="Slices of the map through the run, with the resolution.")
+        self._defineRunParams(group)
+        group.addParam("showSummary", params.LabelParam, label="Summary",
+                       help="Resolution, times, memory, device, versions, seed and every setting of the run.")
+
+    def _getVisualizeDict(self):
+        views = {"showVolume": self._volumeViews, "showHalves": self._halfMapViews, "showFsc": self._fscViews,
+                 "showDirections": self._directionViews, "showClasses": self._classViews,
+                 "showProgress": self._progressViews, "showSummary": self._summaryViews, **self._views()}
+        return {name: partial(self._orMessage, make) for name, make in views.items()}
+
+    # ---- the views
+    def _volumeViews(self):
+        paths = self._volumePaths()     # says now that there is none yet
+        if self.display == WITH_CHIMERAX:
+            if not chimerax_is_installed():
+                return [self.errorMessage("ChimeraX is not installed where Scipion looks for it; choose 'slices and "
+                                          "surface'.", "ChimeraX")]
+            return [ChimeraView([str(path) for _, _, path in paths])]
+        # one structure: its newest map; several: the first of them
+        start = -1 if len(self._structures()) == 1 else 0
+        return [VolumeView(f"CryoSGD: {self.protocol.getRunName()}", lambda: openers(self._volumePaths()),
+                           self.formWindow, start=start, refreshable=True)]
+
+    def _halfMapViews(self):
+        volumes = half_maps(self._folder(), self._structures())
+        return [VolumeView(f"CryoSGD: half-maps of {self.protocol.getRunName()}", lambda: volumes, self.formWindow)]
+
+    def _fscViews(self):
+        structures = self._structures()
+        return [self._figureView("Fourier shell correlation", lambda: fsc_curves(self._folder(), structures),
+                                 lambda figure, curves: draw_fsc(figure, curves, note=self._fscNote()))]
+
+    def _directionViews(self):
+        structures = self._structures()
+        return [self._figureView(
+            f"view directions{self._chosen()}", lambda: self._angles(self._folder(), structures),
+            lambda figure, angles: draw_view_directions(figure, *angles, self.protocol.symmetry.get()),
+            size=(10.0, 5.8))]
+
+    def _classViews(self):
+        size = sheet_size(3, self._folder().classes())
+        return [self._figureView("classes", lambda: with_maps(self._folder()), draw_classes, size=size)]
+
+    def _progressViews(self):
+        size = sheet_size(self._folder().classes(), COLUMNS + 1)
+        return [self._figureView("progress", lambda: with_maps(self._folder()), draw_progress, size=size)]
+
+    def _summaryViews(self):
+        folder = self._folder()
+        summary, job = folder.summary(), folder.job()
+        if summary is not None:
+            return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(summary),
+                              self.formWindow)]
+        if job is None:
+            raise InputError("the run has not started yet")
+        state = "is going on" if folder.writer() is not None else "is not finished"
+        rows = [("state", f"the run {state}, {len(folder.history())} iterations are done"), *summary_rows(job)]
+        return [TableView(f"CryoSGD: settings of {self.protocol.getRunName()}", rows, self.formWindow)]
+
+    # ---- what the form asks for
+    def _runPath(self):
+        return self.protocol._getExtraPath(RUN_FOLDER)
+
+    def _folder(self):
+        if not os.path.isdir(self._runPath()):
+            raise InputError("the run has written nothing yet; look again in a moment")
+        return ResultFolder(self._runPath()).in_progress()
+
+    def _structures(self):
+        """Numbers of the structures that are shown, counted from 0."""
+        if self.structure == ALL_CLASSES:
+            return list(range(self._folder().classes()))
+        return [self.structure.get() - 1]
+
+    def _chosen(self):
+        return "" if self.structure == ALL_CLASSES else f", class {self.structure.get()},"
+
+    def _volumePaths(self):
+        wanted = set(pwutils.getListFromRangeString(self.selection.get())) if self.iteration == SELECTION else None
+        return volume_paths(self._folder(), self._structures(), wanted)
+
+    # ---- how they are shown
+    def _figureView(self, title, read, draw, size=(9.0, 6.0)):
+        """A window that draws what read() gives, anew at each refresh; InputError where there is nothing yet."""
+        read()
+        return FigureView(f"CryoSGD: {title} of {self.protocol.getRunName()}", lambda figure: draw(figure, read()),
+                          self.formWindow, size, refreshable=True)
+
+    def _orMessage(self, make, _param=None):
+        """The views, or a message where there is nothing to show yet."""
+        try:
+            return make()
+        except InputError as error:
+            return [self.infoMessage(str(error)[:1].upper() + str(error)[1:], "Not there yet")]
