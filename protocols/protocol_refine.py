@@ -49,14 +49,16 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
         settings = self._settings()
         particles = self.inputParticles.getUniqueId()
         self._insertFunctionStep(self.convertInputStep, particles, settings["references"], settings["mask_map"],
-                                 needsGPU=False)
+                                 settings["search"], needsGPU=False)
         self._insertFunctionStep(self.refineStep, particles, settings)
         self._insertFunctionStep(self.createOutputStep, particles, settings, needsGPU=False)
 
-    def convertInputStep(self, particles, references, mask):
-        """Write the particles with their half-sets, without poses and classes, the references and the mask."""
-        table = table_from_set(self.inputParticles.get())
-        table_to_star(replace(table, rotations=None, shifts_a=None, class_id=None), self._starPath())
+    def convertInputStep(self, particles, references, mask, search):
+        """Write the particles with their half-sets, poses only for a local search, the references and the mask."""
+        table = replace(table_from_set(self.inputParticles.get()), class_id=None)
+        if search != "local":
+            table = replace(table, rotations=None, shifts_a=None)
+        table_to_star(table, self._starPath())
         for path, (_, volume) in zip(self._referencePaths(), self.references()):
             volume_to_mrc(volume, path)
         if mask is not None:
@@ -97,6 +99,9 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
             config = self.config()
         except InputError as error:
             return [*errors, sentence_of(error)]
+        if config.search == "local" and not self.inputParticles.get().hasAlignmentProj():
+            errors.append("A search around the particles' poses was chosen, and these particles have none; refine them "
+                          "globally first, or choose branch and bound.")
         return errors + self._complaintsOfMaps(config) + self._validateGpu()
 
     def _complaintsOfMaps(self, config):
@@ -135,11 +140,14 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
             return []
         config, several = RefineConfig.from_dict(summary["parameters"]), summary["parameters"]["classes"] > 1
         symmetry = f"with {config.symmetry} symmetry" if config.symmetry != "C1" else "without imposing symmetry"
-        search = ("a branch-and-bound search" if config.search == "bounded" else "an exhaustive search")
+        search = {"bounded": "a branch-and-bound search over all orientations and shifts [Punjani2017a]",
+                  "exhaustive": "an exhaustive search over all orientations and shifts",
+                  "local": f"a search within {config.local_angle_deg:g}° and {config.local_shift_a:g} Å of their "
+                           "former poses"}[config.search]
         poses = (f"Maps were averaged over all {'classes and ' if several else ''}poses that count [{SOFT}]"
                  if config.marginal == "soft" else "Each particle entered with its most probable pose")
         words = (f"{f'{config.classes} maps were' if several else 'A map was'} refined from {summary['n_particles']} "
-                 f"particles by {search} over all orientations and shifts [Punjani2017a] as implemented in CryoSGD "
+                 f"particles by {search} as implemented in CryoSGD "
                  f"{summary['version']}, {symmetry}, from {'references' if several else 'a reference'} low-passed to "
                  f"{config.initial_resolution_a:g} Å, in {summary['iterations_done']} iterations. Two half-sets of "
                  f"{listed(summary['half_sets'])} particles were refined independently [Scheres2012b], with "

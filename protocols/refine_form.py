@@ -5,10 +5,12 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..convert import volumes_in
-from ..engines.refine.config import MARGINALS, MASKS, SEARCHES, RefineConfig
+from ..engines.refine.config import KERNELS, MARGINALS, MASKS, SEARCHES, RefineConfig
 from .form_fields import FilledForm, add, add_choice, one_of
 
-SEARCH_WORDS = {"bounded": "branch and bound", "exhaustive": "every pose (to compare)"}
+SEARCH_WORDS = {"bounded": "branch and bound", "exhaustive": "every pose (to compare)",
+                "local": "around the particles' poses"}
+KERNEL_WORDS = {"trilinear": "trilinear", "gaussian": "Gaussian"}
 MARGINAL_WORDS = {"soft": "all that count", "best": "the best alone"}
 MASK_WORDS = {"dynamic": "the density of each map", "sphere": "a sphere of the diameter"}
 # what takes the place of a mask that isn't given
@@ -43,7 +45,9 @@ class RefineForm(FilledForm):
             classes=len(self.references()), initial_resolution_a=self.initialResolution.get(),
             shared_resolution_a=self._sharedResolution(), search=SEARCHES[self.search.get()],
             marginal=MARGINALS[self.marginal.get()], deviations=self.deviations.get(),
-            shift_range_a=self.shiftRange.get(),
+            shift_range_a=self.shiftRange.get(), local_angle_deg=self.localAngle.get(),
+            local_shift_a=self.localShift.get(), certificate_share=self.certificateShare.get(),
+            overfitting_test=self.overfittingTest.get(), kernel=KERNELS[self.kernel.get()],
             mask="map" if self.inputMask.get() is not None else OWN_MASKS[self.ownMask.get()],
             scale_correction=self.scaleCorrection.get(), iterations=self.iterations.get(), seed=self.seed.get(),
             max_particles=self.maxParticles.get())
@@ -63,7 +67,8 @@ def _define_basics(form):
     form.addParam("inputParticles", params.PointerParam, pointerClass="SetOfParticles", important=True,
                   label="Particles",
                   help="Single particles with a CTF, protein white, not phase-flipped. Their half-sets are kept; poses "
-                       "that they may have are not read: every particle is searched anew over all orientations.")
+                       "that they may have are not read, unless the search is set to begin at them: every particle is "
+                       "searched anew over all orientations.")
     form.addParam("inputVolumes", params.MultiPointerParam, minNumObjects=1, important=True,
                   pointerClass="Volume,SetOfVolumes,SetOfClasses3D", label="Reference map(s)",
                   help="The map to begin with, of any box and pixel size: an ab initio map, for example. Several maps, "
@@ -102,6 +107,10 @@ def _define_run(form):
     add(group, "seed", params.IntParam, DEFAULT.seed, "Random seed",
         help="Of the half-sets, where the particles have none, and of all samples. The same seed gives the same "
              "result.")
+    add(group, "overfittingTest", params.BooleanParam, DEFAULT.overfitting_test, "Test for overfitting?",
+        help="Refine a second time, with the particles' phases randomised beyond the resolution at which the halves "
+             "begin to differ: what their halves agree on there is noise (Chen et al. 2013). Takes as long again. Use "
+             "it once for a map that is to be published.")
 
 
 def _define_search(form):
@@ -109,11 +118,22 @@ def _define_search(form):
     add_choice(group, "search", "Search by", SEARCHES, SEARCH_WORDS, DEFAULT.search,
                help="*branch and bound*: all orientations and shifts on a coarse grid, of which those are followed to "
                     "fine ones whose bound leaves them a chance.\n*every pose*: the same grids without bounds, to "
-                    "compare; many times slower.")
+                    "compare; many times slower.\n*around the particles' poses*: near those that the particles come "
+                    "with, and from then on near the last ones; for particles that are refined already.")
     add(group, "deviations", params.FloatParam, DEFAULT.deviations, "Caution of the bound (sd)",
         condition=one_of("search", SEARCHES, ("bounded",)),
         help="Standard deviations of noise that the bound allows for, above 0. Typical 4; 5 or 6 prune less and take "
              "longer, 3 is quick and may lose the best pose of a few particles.")
+    local = one_of("search", SEARCHES, ("local",))
+    add(group, "localAngle", params.FloatParam, DEFAULT.local_angle_deg, "Within (degrees)", condition=local,
+        help="Range of the search around a particle's orientation. Typical 10 after another refinement, 5 or less "
+             "where only details change.")
+    add(group, "localShift", params.FloatParam, DEFAULT.local_shift_a, "Within (Å)", condition=local,
+        help="Range of the search around a particle's shift. Typical 5.")
+    add(group, "certificateShare", params.FloatParam, DEFAULT.certificate_share, "Share spent on the certificate",
+        condition=one_of("search", SEARCHES, ("bounded",)),
+        help="So much of the work more is spent on searching a sample of the particles exhaustively, which tells what "
+             "the bound has lost. Typical 0.05; 0 for no certificate, more for more particles in it.")
     add_choice(group, "marginal", "Poses in the map", MARGINALS, MARGINAL_WORDS, DEFAULT.marginal,
                help="*all that count*: each pose of an image with its probability, right for most particles.\n*the "
                     "best alone*: sharper where images are strong, wrong where they leave several poses open.")
@@ -131,5 +151,9 @@ def _define_model(form):
     add_choice(group, "ownMask", "Where no mask is given", OWN_MASKS, MASK_WORDS, DEFAULT.mask,
                help="*the density of each map*: above a threshold, its largest part, widened, with a soft edge.\n*a "
                     "sphere*: for particles with much weak density, such as micelles, that such a mask would cut.")
+    add_choice(group, "kernel", "Back-projection kernel", KERNELS, KERNEL_WORDS, DEFAULT.kernel,
+               help="What each Fourier coefficient of an image is spread with. *trilinear*: over 8 neighbours, twice "
+                    "as fast.\n*Gaussian*: over 27, smoother where views are few. Both are corrected for what they "
+                    "do to the map.")
     add(group, "scaleCorrection", params.BooleanParam, DEFAULT.scale_correction, "Correct the particles' scale?",
         help="Estimate how strong the signal of each particle is, which differs with ice and dose. No only to compare.")

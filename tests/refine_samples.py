@@ -13,6 +13,10 @@ from cryosgd_plugin.io.volumes import write_volume
 
 BOX, PIXEL, N, USED = 16, 5.0, 120, 80
 CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=60.0, initial_resolution_a=25.0, symmetry="D2")
+SPECTRA = {name: np.linspace(1, 0.2, BOX // 2 + 1).tolist() for name in (
+    "noise", "signal", "snr", "data_share", "completeness")}
+CERTIFICATE = dict(images=4, same=3, lost_nats=[0, 0, 0, 2.0], covered=[1, 1, 0.9, 0.2], above_bound=1, bounds=8,
+                   pruned=[0.9, 0.99], scored_share=0.02, seconds=0.5)
 CURVES = ("unmasked", "masked", "randomised", "corrected")
 
 
@@ -32,7 +36,7 @@ def records(iterations, classes=1):
             pruned=[0.9, 1 - 0.01 / (i + 1)][:i + 1], capped=0.0, broad=0.1 / (i + 1), scored=1e5,
             log_gain=60.0 + i, entropy=1.5 - 0.1 * i, width_deg=4.0 - i, change_deg=None if i == 0 else 3.0 / i,
             change_a=None if i == 0 else 1.0 / i, class_shares=[1 / classes] * classes, seconds_posing=9.0,
-            seconds=10.0))
+            seconds=10.0, spectra=[SPECTRA] * classes, certificate=None if i < 2 else CERTIFICATE))
     return found
 
 

@@ -5,6 +5,8 @@ import importlib.util
 import unittest
 from types import SimpleNamespace
 
+import numpy as np
+
 # plain unittest: Scipion's own test runner runs this file too, and a Scipion need not have pytest
 if importlib.util.find_spec("pwem") is None:
     raise unittest.SkipTest("Scipion (pyworkflow, pwem) is not installed here")
@@ -13,10 +15,10 @@ from pyworkflow.object import Pointer
 from pyworkflow.protocol.params import ElementGroup, Group
 
 from cryosgd_plugin.cli import refine
-from cryosgd_plugin.engines.refine.config import MARGINALS, SEARCHES, RefineConfig
+from cryosgd_plugin.engines.refine.config import KERNELS, MARGINALS, SEARCHES, RefineConfig
 from cryosgd_plugin.protocols import ProtCryosgdRefine
 from cryosgd_plugin.protocols.protocol_refine import _words
-from cryosgd_plugin.protocols.refine_form import MARGINAL_WORDS, MASK_WORDS, OWN_MASKS, SEARCH_WORDS
+from cryosgd_plugin.protocols.refine_form import KERNEL_WORDS, MARGINAL_WORDS, MASK_WORDS, OWN_MASKS, SEARCH_WORDS
 from cryosgd_plugin.tests.protocol_project import Project, flat
 
 
@@ -28,7 +30,10 @@ class TestRefineForm(Project):
         "classes": [{"references": [(None, "outputVolume")] * 3}],
         "initial_resolution_a": [{"initialResolution": 40.5, "sharedResolution": 50.0}],
         "shared_resolution_a": [{"sharedResolution": 61.0}],
-        "search": [{"search": 1}], "marginal": [{"marginal": 1}], "deviations": [{"deviations": 5.5}],
+        "search": [{"search": 1}, {"search": 2}], "local_angle_deg": [{"localAngle": 4.5}],
+        "local_shift_a": [{"localShift": 3.5}], "certificate_share": [{"certificateShare": 0.0}],
+        "overfitting_test": [{"overfittingTest": True}], "kernel": [{"kernel": 1}],
+        "marginal": [{"marginal": 1}], "deviations": [{"deviations": 5.5}],
         "shift_range_a": [{"shiftRange": 17.5}, {"shiftRange": None}], "mask": [{"ownMask": 1}],
         "scale_correction": [{"scaleCorrection": False}], "iterations": [{"iterations": 7}], "seed": [{"seed": 9}],
         "max_particles": [{"maxParticles": 77}]}
@@ -39,7 +44,8 @@ class TestRefineForm(Project):
         refine.add_parser(parser.add_subparsers())
         arguments = parser.parse_args(["refine", "x.star", "--reference", *["map.mrc"] * config.classes, "-o", "run",
                                        *_words(config, mask)])
-        return arguments, refine.make_config(arguments, SimpleNamespace(pixel_size=8.0, box_size=32))
+        return arguments, refine.make_config(arguments, SimpleNamespace(pixel_size=8.0, box_size=32,
+                                                                     shifts_a=np.zeros((3, 2))))
 
     def test_every_field_reaches_the_engine_by_the_command_line(self):
         usual = self.refine().config()
@@ -82,7 +88,8 @@ class TestRefineForm(Project):
         for name, param, _ in found:
             if not isinstance(param, Group):
                 self.assertTrue(param.help.get(), f"{name} has no help")
-        self.assertEqual((set(SEARCH_WORDS), set(MARGINAL_WORDS)), (set(SEARCHES), set(MARGINALS)))
+        self.assertEqual((set(SEARCH_WORDS), set(MARGINAL_WORDS), set(KERNEL_WORDS)),
+                         (set(SEARCHES), set(MARGINALS), set(KERNELS)))
         self.assertEqual(set(MASK_WORDS), set(OWN_MASKS))
 
     def test_outputs_that_are_offered_follow_the_references(self):

@@ -20,7 +20,7 @@ from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, SELECTION
 from cryosgd_plugin.viewers.viewer_refine import CryosgdRefineViewer
 
 BUTTONS = ("showVolume", "showHalves", "showFsc", "showDirections", "showClasses", "showProgress", "showMask",
-           "showHistory", "showParticles", "showSummary")
+           "showHistory", "showParticles", "showSpectra", "showCertificate", "showSummary")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,7 @@ def test_before_the_first_iteration_each_says_what_is_missing(run_viewer):
         for name, words in (("showVolume", "no volume yet"), ("showHalves", "no half-maps yet"),
                             ("showFsc", "no FSC yet"), ("showDirections", "has a pose yet"),
                             ("showMask", "no mask yet"), ("showHistory", "no history yet"),
+                            ("showSpectra", "no history yet"), ("showCertificate", "no history yet"),
                             ("showParticles", "has a pose yet")):
             message, = views(viewer, name)
             assert isinstance(message, MessageView) and words in message.getMessage(), name
@@ -102,6 +103,8 @@ def test_while_the_run_goes_on(run_viewer):
         assert "80 particles, in 4 symmetric copies each (D2)" in " ".join(
             text.get_text() for text in drawn(viewer, "showDirections").texts)
         assert "80 particles" in drawn(viewer, "showParticles")._suptitle.get_text()
+        assert "Class 1, iteration 3" == drawn(viewer, "showSpectra")._suptitle.get_text()
+        assert "same best pose in 3 of 4" in drawn(viewer, "showCertificate").axes[0].get_title()
         history = drawn(viewer, "showHistory")
         assert "3 iterations in 30 s; the halves agree to 16 Å" in history._suptitle.get_text()
         assert [axes.get_title() for axes in drawn(viewer, "showProgress").axes] == [

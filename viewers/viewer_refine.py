@@ -7,6 +7,8 @@ import pyworkflow.protocol.params as params
 
 from ..core.errors import InputError
 from ..io.abinitio_pictures import CONVERGENCE_SIZE
+from ..io.certificate_picture import CERTIFICATE_SIZE, draw_certificate
+from ..io.model_pictures import MODEL_SIZE, draw_model
 from ..io.refine_particles import particle_values
 from ..io.refine_pictures import PARTICLES_SIZE, draw_particles, draw_refine_convergence
 from ..io.result_folder import MASK
@@ -33,12 +35,19 @@ class CryosgdRefineViewer(RunViewer):
                        help="Resolution in use and to which the halves agree, change of the poses, share of the poses "
                             "that the bound leaves, log-likelihood gain and entropy, shares of the classes, particles "
                             "in doubt, time over the iterations.")
+        group.addParam("showSpectra", params.LabelParam, label="Signal, noise and prior",
+                       help="Of each shell: the power of signal and noise, the signal-to-noise ratio of a half-map, "
+                            "and how far the map follows the data against the prior.")
+        group.addParam("showCertificate", params.LabelParam, label="Certificate of the search",
+                       help="Of a sample of the particles that was searched exhaustively as well: what the bounded "
+                            "search lost in nats and of the posterior, and the share of the poses that it pruned.")
         group.addParam("showParticles", params.LabelParam, label="Particles",
                        help="Histograms of the particles' posterior entropy, width of the pose, scale, "
                             "log-likelihood gain, and change in the newest iteration.")
 
     def _views(self):
-        return {"showMask": self._maskViews, "showHistory": self._historyViews, "showParticles": self._particleViews}
+        return {"showMask": self._maskViews, "showHistory": self._historyViews, "showParticles": self._particleViews,
+                "showCertificate": self._certificateViews, "showSpectra": self._spectraViews}
 
     def _fscNote(self):
         shared = ((self._folder().job() or {}).get("parameters") or {}).get("shared_resolution_a")
@@ -61,6 +70,22 @@ class CryosgdRefineViewer(RunViewer):
     def _historyViews(self):
         return [self._figureView("convergence", lambda: history_so_far(self._folder()), draw_refine_convergence,
                                  size=CONVERGENCE_SIZE)]
+
+    def _spectraViews(self):
+        return [self._figureView(f"spectra of class {k + 1}", partial(self._spectra, k),
+                                 lambda figure, found: draw_model(figure, *found), size=MODEL_SIZE)
+                for k in self._structures()]
+
+    def _spectra(self, k):
+        """(spectra of the newest iteration, side of the box in Å, title) of a class."""
+        newest = history_so_far(self._folder())[-1]
+        parameters = self._folder().job()["parameters"]
+        return (newest["spectra"][k], parameters["box_size"] * parameters["pixel_size"],
+                f"Class {k + 1}, iteration {newest['iteration']}")
+
+    def _certificateViews(self):
+        return [self._figureView("certificate", lambda: history_so_far(self._folder()), draw_certificate,
+                                 size=CERTIFICATE_SIZE)]
 
     def _particleViews(self):
         structures = self._structures()

@@ -61,7 +61,8 @@ def make_config(arguments, table) -> RefineConfig:
     if values.get("search") == "local" and "shift_range_a" not in values:
         # the shifts that the particles have lie within, and as far around them as asked for
         reach = float(np.hypot(*table.shifts_a.T).max()) + values.get("local_shift_a", RefineConfig.local_shift_a)
-        values["shift_range_a"] = max(RefineConfig(**values).shift_range, reach)
+        if reach > RefineConfig(**values).shift_range:
+            values["shift_range_a"] = reach
     return RefineConfig(**values)
 
 

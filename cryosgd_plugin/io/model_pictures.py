@@ -6,17 +6,21 @@ import numpy as np
 from .axes_pictures import COLOURS, GRID, angstrom_axis
 from .pictures import _figure, _save
 
+MODEL_SIZE = (12.5, 4.4)
 
-def save_model_png(path, *, noise, signal, map_noise, snr, data_share, completeness, box_size, pixel_size, title):
-    """Save the spectra of a class as a PNG, frequencies labelled in Å.
 
-    All (shells,), shell s at s / (box_size · pixel_size) 1/Å; noise, signal, map_noise : powers of a raw Fourier
-    coefficient, of an image, the particle and a half-map; 0 where unknown. Raises InputError where the file can't be
-    written.
+def draw_model(figure, spectra, extent_a: float, title: str):
+    """Draw the spectra of a class on a matplotlib Figure, frequencies labelled in Å.
+
+    spectra : noise, signal, snr, data_share, completeness → (shells,), shell s at s / extent_a 1/Å; noise and signal
+    are powers of a raw Fourier coefficient, of an image and the particle; 0 where unknown.
     """
-    frequency = np.arange(len(snr)) / (box_size * pixel_size)
-    figure = _figure(12.5, 4.4)
-    left, middle, right = (figure.add_subplot(1, 3, column) for column in (1, 2, 3))
+    noise, signal, snr, data_share, completeness = (np.asarray(spectra[name], float) for name in (
+        "noise", "signal", "snr", "data_share", "completeness"))
+    map_noise = np.divide(signal, snr, out=np.zeros(len(snr)), where=snr > 0)
+    frequency = np.arange(len(snr)) / extent_a
+    figure.clear()
+    left, middle, right = figure.subplots(1, 3)
     for values, colour, label in ((noise, COLOURS[1], "noise of an image, σ²"), (signal, COLOURS[0], "signal, τ²"),
                                   (map_noise, COLOURS[5], "noise of a half-map")):
         _line(left, frequency, values, colour, label)
@@ -39,6 +43,12 @@ def save_model_png(path, *, noise, signal, map_noise, snr, data_share, completen
     for axes in (left, right):
         axes.legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
+
+
+def save_model_png(path, spectra, extent_a: float, title: str):
+    """Save `draw_model` as a PNG. Raises InputError where the file can't be written."""
+    figure = _figure(*MODEL_SIZE)
+    draw_model(figure, spectra, extent_a, title)
     _save(figure, path)
 
 

@@ -83,8 +83,5 @@ def save_pictures(pictures, engine, history) -> None:
                      {"unmasked": curves.unmasked, "masked": curves.masked,
                       "masked, phases randomised": curves.randomised, "corrected": curves.corrected},
                      box_size=config.box_size, pixel_size=config.pixel_size)
-        spectra = engine.spectra[k]
         save_model_png(pictures / result_name(MODEL, k, config.classes).replace(".star", ".png"),
-                       **{name: getattr(spectra, name) for name in ("noise", "signal", "map_noise", "snr", "data_share",
-                                                                    "completeness")},
-                       box_size=config.box_size, pixel_size=config.pixel_size, title=title)
+                       vars(engine.spectra[k]), config.extent_a, title)
