@@ -14,6 +14,7 @@ from pwem.objects import VolumeMask
 from pyworkflow.object import RELATION_SOURCE, RELATION_TRANSFORM
 
 from cryosgd_plugin.convert import table_from_set, table_from_star
+from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.io.result_folder import ResultFolder
@@ -119,6 +120,18 @@ class TestRefine(Project):
         protocol = self.launchProtocol(self.refine(imported, maxParticles=60))
         self.assertNotIn("rlnAngleRot", Path(protocol._getExtraPath("input_particles.star")).read_text())
         self.assertEqual(protocol.outputParticles.getSize(), 60)
+
+    def test_a_local_search_begins_at_the_poses(self):
+        run = self.run_of_one
+        near = self.launchProtocol(self.refine(run, [(run, "outputVolume")], search=2, localAngle=12.0,
+                                               maxParticles=60))
+        self.assertIn("rlnAngleRot", Path(near._getExtraPath("input_particles.star")).read_text())
+        before, after = self.as_written(run), self.as_written(near)
+        before = before.take(np.searchsorted(before.ids, after.ids))
+        # the grid is coarse here: its nearest pose and a step of the climb may lie a little beyond the range
+        moved = angular_distance_deg(before.rotations, after.rotations)
+        self.assertLess(np.median(moved), 30)
+        self.assertIn("within 12° and 5 Å of their former poses", near._methods()[0])
 
     def test_relions_post_process_takes_it(self):
         if importlib.util.find_spec("relion") is None:

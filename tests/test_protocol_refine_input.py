@@ -54,6 +54,11 @@ class TestRefineInput(Project):
             errors = self.changed(change)._validate()
             self.assertTrue(any(sentence in error for error in errors), errors)
 
+    def test_a_local_search_needs_poses(self):
+        protocol = self.refine(search=2)
+        self.assertFalse(protocol.inputParticles.get().hasAlignmentProj())
+        self.assertTrue(any("these particles have none" in error for error in protocol._validate()))
+
     def with_maps(self, reference=None, mask=None):
         """A refinement whose reference or mask is an object of no protocol."""
         protocol = self.refine()
