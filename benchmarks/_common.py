@@ -111,6 +111,11 @@ def timed(command, log):
 
 def abinitio(particles, folder, *words, reuse: bool = False) -> Run:
     """`cryosgd abinitio PARTICLES -o FOLDER WORDS`, or the finished run of these words that is there already."""
+    return engine_run("abinitio", particles, folder, *words, reuse=reuse)
+
+
+def engine_run(command, particles, folder, *words, reuse: bool = False) -> Run:
+    """`cryosgd COMMAND PARTICLES -o FOLDER WORDS`, or the finished run of these words that is there already."""
     words = [os.fspath(particles), *(str(word) for word in words)]
     known = _record(folder)
     if folder.exists() and not reuse:
@@ -122,7 +127,7 @@ def abinitio(particles, folder, *words, reuse: bool = False) -> Run:
     # what was interrupted begins anew: the CPU time of its first part is not known
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    seconds, cpu = timed([sys.executable, "-m", "cryosgd_plugin.cli", "abinitio", words[0], "-o", folder, *words[1:]],
+    seconds, cpu = timed([sys.executable, "-m", "cryosgd_plugin.cli", command, words[0], "-o", folder, *words[1:]],
                          f"{folder}.log")
     _keep_record(folder, words, seconds, cpu)
     return Run(folder, seconds, cpu)

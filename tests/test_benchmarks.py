@@ -3,15 +3,17 @@ import importlib
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import cryosgd_plugin
-from cryosgd_plugin.core.symmetry import rotate_volume
+from cryosgd_plugin.core.symmetry import point_group, rotate_volume
 from cryosgd_plugin.engines.align import mirror
-from cryosgd_plugin.tests.abinitio_samples import PIXEL, density
+from cryosgd_plugin.tests.abinitio_samples import PIXEL, density, particles
 
 BENCHMARKS = Path(cryosgd_plugin.__file__).resolve().parents[1] / "benchmarks"
 
@@ -120,3 +122,32 @@ def test_words_of_doubt_are_told_from_claims(benchmark):
     assert doubts_in("A map from 200 particles, consistent between halves to 12.0 Å.") == "none"
     assert doubts_in("…; compare maps of several seeds before you trust it.") == "general"
     assert doubts_in("…, not consistent between halves at any resolution: the images …") == "specific"
+
+
+def test_pose_errors_count_the_nearest_mate(benchmark):
+    refinement = benchmark("refinement")
+    _, true = particles(20, noise_sd=1.0)
+    moved = replace(true, rotations=true.rotations @ point_group("C4")[1], shifts_a=true.shifts_a + [3.0, 4.0])
+    angle, shift = refinement.pose_errors(moved, true, "C4")
+    assert angle == pytest.approx(0, abs=1e-4) and shift == pytest.approx(5 / PIXEL)
+    assert refinement.pose_errors(moved, true, "C1")[0] == pytest.approx(90, abs=1e-4)
+
+
+def test_a_refinement_is_held_against_its_peer_and_its_certificate(benchmark, tmp_path, monkeypatch):
+    common, refinement = benchmark("_common"), benchmark("refinement")
+    monkeypatch.setattr(refinement, "PEER", tmp_path)
+    peer = dict(fsc05_a=20.0, angle_deg=1.0, shift_px=0.1, cpu_s=1500.0)
+    (tmp_path / "relion_auto_refine_ribosome.json").write_text(json.dumps(peer), encoding="utf-8")
+    report = common.Report("r", tmp_path, "")
+    row = dict(set="ribosome", seed=0, fsc05_a=21.0, angle_deg=1.04, shift_px=0.1, cpu_s=149.0)
+    # at 320 Å one shell is 20 Å to 21.33 Å
+    for change in (dict(), dict(fsc05_a=21.4), dict(angle_deg=1.06), dict(shift_px=0.11), dict(cpu_s=151.0)):
+        report.rows = [dict(row, **change)]
+        refinement.hold_peer(report, "ribosome", SimpleNamespace(pixel=5.0, table=SimpleNamespace(box_size=64)))
+    assert [bar["passed"] for bar in report.bars] == [True] + 4 * [False]
+    part = dict(images=600, same=598, lost_nats=[0.0], covered=[1.0], above_bound=1, bounds=1200, pruned=[0.9],
+                scored_share=0.1, seconds=1.0)
+    for change, passed in ((dict(), True), (dict(same=590), False), (dict(above_bound=9), False)):
+        report.bars = []
+        refinement.hold_certificate(report, [dict(certificate=dict(part, **change), seconds=30.0)])
+        assert all(bar["passed"] for bar in report.bars) == passed
