@@ -9,7 +9,11 @@ from cryosgd_plugin.cli import main
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.engines.mask import dynamic_mask
+from cryosgd_plugin.engines.refine import search as search_module
+from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.engine import Refinement
+from cryosgd_plugin.engines.refine.memory import check_memory, memory_needed_gb
+from cryosgd_plugin.engines.refine.search import BoundedSearch
 from cryosgd_plugin.io.fsc_star import read_fsc
 from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.stack_writer import write_stack
@@ -18,6 +22,7 @@ from cryosgd_plugin.io.star_tables import read_table
 from cryosgd_plugin.io.volumes import read_volume, write_volume
 from cryosgd_plugin.job.refine import odd_halves, refuse_magnified, repeated
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+from cryosgd_plugin.tests.test_bounded_search import run, sample
 
 N = 160
 OPTIONS = ("--diameter", "120", "--initial-resolution", "45", "--shared-resolution", "60", "--shift-range", "12",
@@ -225,3 +230,42 @@ def test_repeated_particles_are_warned_of():
     assert "1 particles are there more than once" in repeated(twice)[0]
     twice.half_set = np.r_[np.ones(10), 2].astype(np.int8)
     assert "1 of them in both half-sets" in repeated(twice)[0]
+
+
+# ---- memory
+def test_the_memory_that_a_run_takes_is_told_before_it(data, tmp_path, capsys):
+    assert command(data, tmp_path / "out", "--memory", "0.5") == 1
+    said = capsys.readouterr().err
+    assert "takes about" in said and "raise --memory to" in said and not (tmp_path / "out").exists()
+
+
+def test_memory_grows_with_box_classes_and_threads():
+    config = RefineConfig(pixel_size=2.0, box_size=128, diameter_a=150.0)
+    usual = memory_needed_gb(config, 2, 250)
+    assert 1 < usual < 3
+    assert memory_needed_gb(replace(config, classes=3), 2, 250) > usual + 0.4
+    assert memory_needed_gb(config, 4, 250) > usual + 0.2 and memory_needed_gb(config, 64, 250) < 4
+    assert 3 < memory_needed_gb(replace(config, box_size=256), 2, 250) < 8
+    check_memory(config, 2, 250, usual + 0.01)
+    with pytest.raises(InputError, match="3 references takes about"):
+        check_memory(replace(config, classes=3), 2, 250, usual)
+
+
+def test_many_threads_share_the_room_for_scores(monkeypatch):
+    levels, images, table = sample(0.4)
+    pieces = []
+    score = BoundedSearch._score_image
+
+    def counted(level, bank, matched, i, pairs, rows, take):
+        pieces.append(len(rows))
+        score(level, bank, matched, i, pairs, rows, take)
+
+    monkeypatch.setattr(search_module, "SCORE_NUMBERS", 1e5)
+    monkeypatch.setattr(BoundedSearch, "_score_image", staticmethod(counted))
+    few, many = [], []
+    for threads, found in ((1, few), (16, many)):
+        pieces.clear()
+        run(levels, images[:2], table, exhaustive=True, threads=threads)
+        found += pieces
+    grid = levels[-1].grid
+    assert max(few) * grid.polar.n_angles * len(grid.shifts_a) <= 1e5 and max(many) < 0.5 * max(few)

@@ -13,8 +13,9 @@ from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
 from ..core.masks import check_mask, has_hard_edge
 from ..engines.refine.config import RefineConfig
-from ..engines.refine.engine import Refinement
+from ..engines.refine.engine import BLOCK, Refinement
 from ..engines.refine.halves import odd_halves_warning
+from ..engines.refine.memory import check_memory
 from ..engines.refine.randomised import RandomisedPhases, first_random_shell, overfitting_curves
 from ..engines.refine.symmetry_check import LEAST_CORRELATION, correlation_with_mates
 from ..engines.reframe import reframed_map
@@ -54,6 +55,7 @@ class RefineJob(EngineJob):
         if self.xp is not np:
             raise InputError(f"the refinement does not run on {device} yet; give --device cpu")
         refuse_magnified(table)
+        check_memory(config, threads, BLOCK, memory_gb, 1 - SOURCE_SHARE)
         if config.search != "local":
             table = replace(table, rotations=None, shifts_a=None)
         elif table.rotations is None:

@@ -28,6 +28,8 @@ BEAM = 6
 MAX_PAIRS = 1500
 # complex numbers of slices, and scores of one image, that are held at a time
 BANK_NUMBERS, SCORE_NUMBERS = 2e7, 2e7
+# threads that may hold so many scores each; more of them share
+FULL_SHARES = 4
 # poses this much below the best found (nats) are forgotten, and so are all beyond the best so many
 FORGOTTEN, MAX_POSES = 12.0, 2000
 # poses of an image that are held at a time: of a posterior that is broader the best
@@ -181,7 +183,8 @@ class BoundedSearch:
         chunk = int(max(1, BANK_NUMBERS // (polar.radius * polar.n_angles)))
         if any(one is None for one in pairs):
             needed = np.arange(level.n_rows)
-            chunk = int(max(1, min(chunk, SCORE_NUMBERS // (polar.n_angles * n_shifts))))
+            share = SCORE_NUMBERS * min(1.0, FULL_SHARES / self.threads)
+            chunk = int(max(1, min(chunk, share // (polar.n_angles * n_shifts))))
         else:
             needed = np.unique(np.concatenate([one // n_shifts for one in pairs]))
         for first in range(0, len(needed), chunk):
