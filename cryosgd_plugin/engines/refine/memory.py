@@ -38,5 +38,6 @@ def check_memory(config, threads: int, block: int, budget_gb: float, share: floa
     if needed > memory_gb:
         several = f" with {config.classes} references" if config.classes > 1 else ""
         raise InputError(f"a refinement in boxes of {config.box_size} px{several} takes about {needed:.1f} GB at "
-                         f"its last iteration, and the memory budget leaves {memory_gb:.3g} GB for it; raise --memory to "
-                         f"{np.ceil(needed / share):.0f}, give fewer --threads (now {threads}), or downsample the particles")
+                         f"its last iteration, and the memory budget leaves {memory_gb:.3g} GB for it; raise "
+                         f"--memory to {np.ceil(needed / share):.0f}, give fewer --threads (now {threads}), or "
+                         "downsample the particles")
