@@ -72,7 +72,7 @@ def test_symmetry_mates_are_as_near():
 
 # ---- in a refinement
 def test_a_refinement_from_poses_near_the_truth():
-    config = replace(CONFIG, search="local", local_angle_deg=20.0, local_shift_a=6.0, iterations=2)
+    config = replace(CONFIG, search="local", local_angle_deg=20.0, local_shift_a=6.0, iterations=4)
     engine, records, table = refined(n=160, config=config, keep_poses=True)
     assert np.median(angular_distance_deg(engine.results.rotations, table.rotations)) < 4
     assert records[0]["change_deg"] is not None and records[0]["pruned"] == []

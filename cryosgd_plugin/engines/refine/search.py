@@ -186,7 +186,10 @@ class BoundedSearch:
             share = SCORE_NUMBERS * min(1.0, FULL_SHARES / self.threads)
             chunk = int(max(1, min(chunk, share // (polar.n_angles * n_shifts))))
         else:
-            needed = np.unique(np.concatenate([one // n_shifts for one in pairs]))
+            marked = np.zeros(level.n_rows, bool)
+            for one in pairs:
+                marked[one // n_shifts] = True
+            needed = np.flatnonzero(marked)
         for first in range(0, len(needed), chunk):
             rows = needed[first:first + chunk]
             bank = level.bank(None if len(rows) == level.n_rows else rows)
@@ -211,13 +214,20 @@ class BoundedSearch:
             flat = pairs[np.searchsorted(pairs, rows[0] * n_shifts):np.searchsorted(pairs, (rows[-1] + 1) * n_shifts)]
             if not len(flat):
                 return
-            used_rows, row = np.unique(flat // n_shifts, return_inverse=True)
-            used_shifts, shift = np.unique(flat % n_shifts, return_inverse=True)
+            used_rows, row = _numbered(flat // n_shifts, level.n_rows)
+            used_shifts, shift = _numbered(flat % n_shifts, n_shifts)
             selection, picked = Selection(used_rows, used_shifts), row * len(used_shifts) + shift
         image = level.image_harmonics(matched.filtered[i], selection.shifts)
         ctf = level.xp.ascontiguousarray(harmonics(matched.ctf_power[i]).T)
         scores = to_host(level.scores(bank, image, ctf, selection, pairs=picked))
         take(i, flat, scores.reshape(len(scores), -1))
+
+
+def _numbered(values, count):
+    """(sorted values that occur, number of each value among them); values : of 0 … count − 1. Sorts nothing."""
+    present = np.zeros(count, bool)
+    present[values] = True
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[values]
 
 
 class _Cells:
@@ -267,9 +277,13 @@ class _Found:
     def add(self, pairs, scores):
         """Take (angles, p) scores of p pairs."""
         self.scored += scores.size
-        self.best = max(self.best, float(scores.max()))
-        angle, column = np.nonzero(scores >= self.best - FORGOTTEN)
-        self.parts.append((pairs[column], angle, scores[angle, column]))
+        top = scores.max(axis=0)
+        self.best = max(self.best, float(top.max()))
+        # most pairs have no angle that counts
+        columns = np.flatnonzero(top >= self.best - FORGOTTEN)
+        picked = scores[:, columns]
+        angle, column = np.nonzero(picked >= self.best - FORGOTTEN)
+        self.parts.append((pairs[columns[column]], angle, picked[angle, column]))
         self.held += len(angle)
         if self.held > MAX_HELD:
             self._thin()
