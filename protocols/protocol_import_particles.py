@@ -63,15 +63,15 @@ class ProtCryosgdImportParticles(EMProtocol):
         """Read the table, bring the stacks into the project, write the set."""
         table = read_particles(star_file, pixel_size=pixel_size, voltage_kv=voltage_kv, cs_mm=cs_mm,
                                amplitude_contrast=amplitude_contrast)
-        for warning in check_stacks(table):
-            self.addSummaryWarning(warning)
+        warnings = check_stacks(table)
         if not read_poses:
             table = replace(table, rotations=None, shifts_a=None)
         table = replace(table, stack_paths=self._bringStacks(table.stack_paths, copy_files))
         particles = self._createSetOfParticles()
         particles.setObjComment(f"Imported from {star_file}")
         set_from_table(table, particles)
-        self.summaryVar.set(_in_words(table, star_file))
+        # kept with the run: Scipion's own summary warnings are forgotten with this process
+        self.summaryVar.set("\n".join([_in_words(table, star_file), *warnings]))
         self._defineOutputs(**{ImportOutputs.outputParticles.name: particles})
 
     def _bringStacks(self, stacks, copy_files):
@@ -96,7 +96,7 @@ class ProtCryosgdImportParticles(EMProtocol):
         return []
 
     def _summary(self):
-        return [self.summaryVar.get()] if self.summaryVar.hasValue() else ["No particles are imported yet."]
+        return self.summaryVar.get("No particles are imported yet.").split("\n")
 
     def _methods(self):
         if not hasattr(self, ImportOutputs.outputParticles.name):

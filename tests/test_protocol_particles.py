@@ -80,6 +80,19 @@ class TestImport(Project):
         self.assertTrue(protocol.isFailed())
         self.assertIn("lost.mrcs", protocol.getErrorMessage())
 
+    def test_what_is_odd_about_the_stacks_stays_in_the_summary(self):
+        folder = Path(self.getOutputPath("odd"))
+        folder.mkdir(parents=True)
+        run = Path(self.simulation._getExtraPath("run"))
+        stack = bytearray((run / "particles.mrcs").read_bytes())
+        # nz: five images fewer than the file holds and the particles ask for
+        stack[8:12] = (240 - 5).to_bytes(4, "little")
+        (folder / "particles.mrcs").write_bytes(stack)
+        (folder / "particles.star").write_text((run / "particles.star").read_text())
+        protocol = self.finished(ProtCryosgdImportParticles, starFile=str(folder / "particles.star"))
+        self.assertTrue(any("235" in line for line in self.reopened(protocol).summary()[1:]),
+                        self.reopened(protocol).summary())
+
     def test_apoferritin(self):
         star = DATA / "apoferritin" / "particles_72.star"
         if not star.exists():
