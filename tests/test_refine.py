@@ -209,7 +209,7 @@ def test_radius_follows_the_fsc():
 
 
 def test_it_ends_when_nothing_gets_better():
-    watch = Convergence(20)
+    watch = Convergence(20, 240.0)
     base = dict(change_deg=1.0, width_deg=1.0)
     for number, resolution in enumerate((20.0, 15.0, 15.0), 1):
         watch.note(dict(base, iteration=number, resolution_a=resolution))
@@ -221,7 +221,7 @@ def test_it_ends_when_nothing_gets_better():
 
 
 def test_iterations_are_limited():
-    watch = Convergence(2)
+    watch = Convergence(2, 240.0)
     for number, resolution in enumerate((20.0, 15.0), 1):
         watch.note(dict(iteration=number, resolution_a=resolution, change_deg=5.0, width_deg=1.0))
     assert watch.last and "2 iterations" in watch.reason
@@ -276,7 +276,7 @@ def test_an_initial_resolution_at_nyquist_runs():
 
 # ---- samples of the particles
 def test_samples_grow_until_all_particles_are_used():
-    watch = Convergence(20, n_half=3000)
+    watch = Convergence(20, 240.0, n_half=3000)
     record = dict(change_deg=5.0, width_deg=1.0, resolution_a=20.0)
     assert watch.sample == 300
     watch.note(record, 10)
@@ -285,7 +285,7 @@ def test_samples_grow_until_all_particles_are_used():
     assert watch.sample == 300
     watch.note(record, 11)
     assert watch.sample == 900
-    again = Convergence(20, n_half=3000)
+    again = Convergence(20, 240.0, n_half=3000)
     again.restore(watch.state())
     assert again.state() == watch.state()
     watch.note(record, 11)
@@ -297,9 +297,9 @@ def test_samples_grow_until_all_particles_are_used():
 
 
 def test_small_sets_and_known_poses_have_no_samples():
-    assert Convergence(20, n_half=400).sample == 0 and Convergence(20).sample == 0
-    assert Convergence(20, n_half=2000, classes=3).sample == 900
-    watch = Convergence(20, n_half=10 ** 6)
+    assert Convergence(20, 240.0, n_half=400).sample == 0 and Convergence(20, 240.0).sample == 0
+    assert Convergence(20, 240.0, n_half=2000, classes=3).sample == 900
+    watch = Convergence(20, 240.0, n_half=10 ** 6)
     for number in range(100):
         watch.note(dict(change_deg=5.0, width_deg=1.0, resolution_a=20.0 - 0.15 * number), number)
         if not watch.sample:

@@ -82,7 +82,7 @@ class Refinement:
         self.shell_fsc = np.tile(_low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
         # poses that are known to begin with need no first phase
         n_half = 0 if config.search == "local" else min(len(half) for half in self.rows)
-        self.convergence = Convergence(config.iterations, n_half, config.classes)
+        self.convergence = Convergence(config.iterations, config.extent_a, n_half, config.classes)
         self.sphere = soft_sphere(config.box_size, config.diameter_a / 2 / config.pixel_size,
                                   0.05 * config.diameter_a / config.pixel_size)
         self.mask = self.curve_mask = self.sphere if mask is None else mask

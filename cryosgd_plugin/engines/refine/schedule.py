@@ -11,6 +11,8 @@ MARGIN, MARGIN_SHARE = 2, 0.1
 REACH, REACH_SHELLS = 1.5, 8
 # iterations without a better shell after which nothing is expected any more
 PATIENCE = 2
+# what the resolution must win to count as better, in shells
+HALF_A_SHELL = 0.5
 # the first sample of each half-set, for each class; how many times more are drawn next; the largest sample, as a share
 # of the half-set; iterations with samples, at most
 FIRST_SAMPLE, MORE, LARGEST_SAMPLE, MOST_SAMPLED = 300, 3, 0.6, 40
@@ -52,24 +54,27 @@ class Convergence:
     helps the sample grows, and at last all particles are used.
 
     sample : particles of each half-set and class to draw, 0 for all of them; last : set for the iteration to Nyquist;
-    done : after it; reason : why it came, in words. iterations : with all particles, before the last one
+    done : after it; reason : why it came, in words. iterations : with all particles, before the last one; extent_a :
+    side of the box, Å; n_half : particles of a half-set, of which samples may be drawn, 0 for no samples
     """
 
-    def __init__(self, iterations: int, n_half: int = 0, classes: int = 1):
-        self.iterations, self.n_half = iterations, n_half
+    def __init__(self, iterations: int, extent_a: float, n_half: int = 0, classes: int = 1):
+        self.iterations, self.extent_a, self.n_half = iterations, extent_a, n_half
         self.sample = self._at_most(FIRST_SAMPLE * classes)
         self.last = self.done = False
         self.reason = None
-        self.best, self.best_radius, self.since, self.sampled, self.whole = np.inf, 0, 0, 0, 0
+        self.best, self.best_radius, self.since, self.sampled, self.whole = 0.0, 0, 0, 0, 0
 
     def note(self, record: dict, next_radius: int = 0) -> None:
         """Take an iteration's record, and the radius that poses will use next."""
         if self.last:
             self.done = True
             return
-        better = record["resolution_a"] < 0.995 * self.best or next_radius > self.best_radius > 0
-        self.since = 0 if better else self.since + 1
-        self.best, self.best_radius = min(self.best, record["resolution_a"]), max(self.best_radius, next_radius)
+        shells = self.extent_a / record["resolution_a"]
+        better = shells > self.best + HALF_A_SHELL
+        # with samples an iteration costs little: it is worth while as long as the resolution in use may grow
+        self.since = 0 if better or (self.sample and next_radius > self.best_radius > 0) else self.since + 1
+        self.best, self.best_radius = max(self.best, shells), max(self.best_radius, next_radius)
         if self.sample:
             self.sampled += 1
             if self.since >= PATIENCE or self.sampled >= MOST_SAMPLED:
