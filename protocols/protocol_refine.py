@@ -131,8 +131,8 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
         history = ResultFolder(self._runPath()).history() if os.path.isdir(self._runPath()) else []
         if not history:
             return ["No iteration is finished yet."]
-        return [f"{len(history)} iterations are finished, of at most {self.iterations} and a last one; the halves "
-                f"{_agreement(history[-1]['resolution_a'])}. 'Analyze results' shows the map so far."]
+        return [f"{len(history)} iterations are finished, the last of them with {history[-1]['n_images']} particles; "
+                f"the halves {_agreement(history[-1]['resolution_a'])}. 'Analyze results' shows the map so far."]
 
     def _methods(self):
         summary = self._runSummary()

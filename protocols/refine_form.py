@@ -101,7 +101,8 @@ def _define_basics(form):
 def _define_run(form):
     group = form.addGroup("Run")
     group.addParam("iterations", params.IntParam, default=DEFAULT.iterations, label="Iterations at most",
-                   help="The run ends by itself when neither resolution nor poses get better; one more iteration then "
+                   help="With all particles; up to 40 quick ones with samples come first. The run ends by itself when "
+                        "neither resolution nor poses get better; one more iteration then "
                         "follows, to the limit of the pixel size. 20 are enough for most; more only where the summary "
                         "says that this number ended the run.")
     add(group, "seed", params.IntParam, DEFAULT.seed, "Random seed",

@@ -90,6 +90,7 @@ def _add_config_options(parser):
     add("--marginal", "marginal", "sum over the poses that count, or take the best", choices=MARGINALS)
     add("--kernel", "kernel", "what images are back-projected with", choices=KERNELS)
     options.switch("--scale-correction", "scale_correction", "estimate how strong each particle's signal is")
-    add("--iterations", "iterations", "at most so many before the last one", metavar="N")
+    add("--iterations", "iterations", "at most so many with all particles, before the last one; some with samples of "
+        "them come first", metavar="N")
     add("--max-particles", "max_particles", "use at most this many, drawn by the seed", "all", type=int, metavar="N")
     add("--seed", "seed", "seed of the half-sets and all samples", metavar="N")

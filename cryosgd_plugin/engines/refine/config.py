@@ -35,7 +35,8 @@ class RefineConfig(Settings):
         engine).
     kernel : what images are back-projected with, "trilinear" or "gaussian" (paper 3 §2.2).
     scale_correction : estimate how strong the signal of each particle is.
-    iterations : at most so many before the last one. seed : of the halves and of all samples.
+    iterations : at most so many with all particles before the last one; those with samples (schedule.py) come first.
+    seed : of the halves and of all samples.
     max_particles : use this many, drawn by the seed; None uses all.
     """
 
