@@ -26,9 +26,11 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
     """Refine one or several maps to high resolution, from references and particles with a CTF.
 
     Two half-sets are refined independently: each against its own map, sharing only the coarsest features of it. Every
-    particle is compared with the map in all orientations and shifts: a lower bound on the error at full resolution,
-    found at a low one, rules out most poses before they cost much (branch and bound), the others are followed to finer
-    grids and then without any grid. How far the halves agree settles which resolution the next iteration may use.
+    particle is compared with the map in all orientations and shifts (or, if you choose so, near those that it has): a
+    lower bound on the error at full resolution, found at a low one, rules out most poses before they cost much (branch
+    and bound), the others are followed to finer grids and then without any grid. Many quick iterations with samples of
+    the particles come first, in which the mark of the reference fades. How far the halves agree settles which
+    resolution the next iteration may use.
 
     *You give*: particles, one map to begin with, the particle's diameter, and the symmetry. An ab initio map will do:
     it is low-passed first. Several maps, or 3D classes, are refined together and compete for the particles.
@@ -102,7 +104,16 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
         if config.search == "local" and not self.inputParticles.get().hasAlignmentProj():
             errors.append("A search around the particles' poses was chosen, and these particles have none; refine them "
                           "globally first, or choose branch and bound.")
-        return errors + self._complaintsOfMaps(config) + self._validateGpu()
+        return errors + self._complaintsOfMaps(config) + self._complaintsOfMemory(config) + self._validateGpu()
+
+    def _complaintsOfMemory(self, config):
+        # imported here: a form that is only opened need not wait for it
+        from ..engines.refine.memory import check_memory
+        try:
+            check_memory(config, self.numberOfThreads.get(), self.memory.get())
+        except InputError as error:
+            return [sentence_of(error)]
+        return []
 
     def _complaintsOfMaps(self, config):
         """Sentences on references and mask whose frames can't be used, from their headers alone."""

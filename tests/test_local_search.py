@@ -4,17 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from cryosgd_plugin.cli import main
 from cryosgd_plugin.core.poses import angular_distance_deg, distance_to_mates_deg, random_rotations
 from cryosgd_plugin.core.symmetry import point_group
+from cryosgd_plugin.engines.refine.engine import Refinement
 from cryosgd_plugin.engines.refine.local import LocalSearch
 from cryosgd_plugin.engines.refine.modes import grid_rotations
 from cryosgd_plugin.io.star import read_particles, write_particles
-from cryosgd_plugin.tests.abinitio_samples import PIXEL
+from cryosgd_plugin.tests.abinitio_samples import PIXEL, density, particles
 from cryosgd_plugin.tests.test_bounded_search import best, run, sample
 from cryosgd_plugin.tests.test_expectation import noise
-from cryosgd_plugin.tests.test_refine import CONFIG, refined
+from cryosgd_plugin.tests.test_refine import CONFIG
 from cryosgd_plugin.tests.test_refine_job import OPTIONS, data  # noqa: F401  (a fixture)
 
 C1 = point_group("C1")
@@ -73,8 +75,13 @@ def test_symmetry_mates_are_as_near():
 # ---- in a refinement
 def test_a_refinement_from_poses_near_the_truth():
     config = replace(CONFIG, search="local", local_angle_deg=20.0, local_shift_a=6.0, iterations=4)
-    engine, records, table = refined(n=160, config=config, keep_poses=True)
-    assert np.median(angular_distance_deg(engine.results.rotations, table.rotations)) < 4
+    source, table = particles(160, noise_sd=0.15, seed=3)
+    turns = Rotation.from_rotvec(np.radians(10) * np.random.default_rng(0).choice([-1, 1], (160, 3)) / np.sqrt(3))
+    near = replace(table, rotations=turns.as_matrix() @ table.rotations)
+    engine = Refinement(config, near, source, [density()])
+    records = list(engine.steps())
+    assert np.median(angular_distance_deg(near.rotations, table.rotations)) == pytest.approx(10, abs=0.1)
+    assert np.median(angular_distance_deg(engine.results.rotations, table.rotations)) < 5
     assert records[0]["change_deg"] is not None and records[0]["pruned"] == []
     assert records[-1]["scored"] < 3e5
 

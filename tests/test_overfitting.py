@@ -18,8 +18,12 @@ from cryosgd_plugin.tests.test_refine_job import OPTIONS, command, data  # noqa:
 
 
 def test_phases_are_random_beyond_a_shell_and_the_same_each_time():
-    source, _ = particles(20, noise_sd=0.3)
-    other = RandomisedPhases(source, 6, BOX, seed=1)
+    source, table = particles(20, noise_sd=0.3)
+    source.stack[9] = source.stack[3]
+    table.stack_index[9] = table.stack_index[3]
+    other = RandomisedPhases(source, table, 6, BOX, seed=1)
+    # an image that is there twice keeps what it makes two halves agree on
+    assert np.array_equal(*other.images(np.array([3, 9]), BOX))
     rows = np.array([3, 7])
     images, changed = source.images(rows, BOX), other.images(rows, BOX)
     assert np.array_equal(changed, other.images(rows, BOX)) and changed.dtype == np.float32
@@ -44,6 +48,9 @@ def test_what_noise_explains_is_taken_off():
     assert curves.noise_correlation == pytest.approx(0.0)
     fitted = OverfittingCurves(np.full(9, 0.9), np.full(9, 0.7), 3)
     assert fitted.noise_correlation == pytest.approx(0.7)
+    to_the_end = OverfittingCurves(np.full(9, 0.9), np.zeros(9), 6)
+    assert np.isfinite(to_the_end.noise_correlation)
+    assert "do not agree" in overfitting_words(CONFIG, [OverfittingCurves(np.zeros(9), np.zeros(9), 3)])[0]
     assert "noise is being fitted" in overfitting_words(CONFIG, [fitted])[0]
     assert "class 2" in overfitting_words(CONFIG, [fitted, fitted])[1]
 

@@ -24,10 +24,10 @@ CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
 
 
-def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3, keep_poses=False):
+def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3):
     options = {} if blobs is None else dict(blobs=blobs)
     source, table = particles(n, noise_sd=noise_sd, seed=seed, **options)
-    unknown = table if keep_poses else replace(table, rotations=None, shifts_a=None)
+    unknown = replace(table, rotations=None, shifts_a=None)
     engine = Refinement(config, unknown, source, [density() if reference is None else reference])
     return engine, list(engine.steps()), table
 
@@ -118,6 +118,16 @@ def test_noise_has_no_resolution_beyond_the_start():
     assert np.all(np.abs(curve[beyond]) < 3 / np.sqrt(counts[beyond])), np.round(curve, 2)
     resolution += [record["resolution_a"] for record in records]
     assert min(resolution) > 0.9 * config.initial_resolution_a, resolution
+
+
+def test_noise_has_no_resolution_with_samples_either(monkeypatch):
+    monkeypatch.setattr(schedule, "FIRST_SAMPLE", 40)
+    config = replace(CONFIG, initial_resolution_a=27.0)
+    source, table = particles(200, noise_sd=1.0, seed=4, blobs=np.zeros((0, 3)))
+    engine = Refinement(config, replace(table, rotations=None, shifts_a=None), source, [density()])
+    records = list(engine.steps())
+    assert records[0]["n_images"] == 80 and records[-1]["n_images"] == 200
+    assert min(record["resolution_a"] for record in records) > 0.9 * config.initial_resolution_a
 
 
 def test_an_empty_half_is_refused():
@@ -212,18 +222,37 @@ def test_it_ends_when_nothing_gets_better():
     watch = Convergence(20, 240.0)
     base = dict(change_deg=1.0, width_deg=1.0)
     for number, resolution in enumerate((20.0, 15.0, 15.0), 1):
-        watch.note(dict(base, iteration=number, resolution_a=resolution))
+        watch.note(dict(base, iteration=number, resolutions_a=[resolution]))
         assert not watch.last
-    watch.note(dict(base, iteration=4, resolution_a=15.1))
+    watch.note(dict(base, iteration=4, resolutions_a=[15.1]))
     assert watch.last and not watch.done and "no longer" in watch.reason
-    watch.note(dict(base, iteration=5, resolution_a=15.0))
+    watch.note(dict(base, iteration=5, resolutions_a=[15.0]))
     assert watch.done
+
+
+def test_small_gains_add_up_and_each_class_counts():
+    moving = dict(change_deg=5.0, width_deg=1.0)
+    watch = Convergence(20, 240.0)
+    for number in range(12):
+        watch.note(dict(moving, resolutions_a=[240 / (12 + 0.45 * number)]))
+        assert not watch.last
+    watch = Convergence(20, 240.0, classes=2)
+    for number in range(8):
+        watch.note(dict(moving, resolutions_a=[8.0, 20.0 - number]))
+        assert not watch.last
+    for _ in range(2):
+        watch.note(dict(moving, resolutions_a=[8.0, 13.0]))
+    assert watch.last
+    never = Convergence(20, 240.0)
+    for _ in range(2):
+        never.note(dict(moving, resolutions_a=[np.inf]))
+    assert never.last and "no longer got better" in never.reason
 
 
 def test_iterations_are_limited():
     watch = Convergence(2, 240.0)
     for number, resolution in enumerate((20.0, 15.0), 1):
-        watch.note(dict(iteration=number, resolution_a=resolution, change_deg=5.0, width_deg=1.0))
+        watch.note(dict(iteration=number, resolutions_a=[resolution], change_deg=5.0, width_deg=1.0))
     assert watch.last and "2 iterations" in watch.reason
 
 
@@ -277,7 +306,7 @@ def test_an_initial_resolution_at_nyquist_runs():
 # ---- samples of the particles
 def test_samples_grow_until_all_particles_are_used():
     watch = Convergence(20, 240.0, n_half=3000)
-    record = dict(change_deg=5.0, width_deg=1.0, resolution_a=20.0)
+    record = dict(change_deg=5.0, width_deg=1.0, resolutions_a=[20.0])
     assert watch.sample == 300
     watch.note(record, 10)
     watch.note(record, 11)      # the radius grows, though the resolution does not
@@ -301,7 +330,7 @@ def test_small_sets_and_known_poses_have_no_samples():
     assert Convergence(20, 240.0, n_half=2000, classes=3).sample == 900
     watch = Convergence(20, 240.0, n_half=10 ** 6)
     for number in range(100):
-        watch.note(dict(change_deg=5.0, width_deg=1.0, resolution_a=20.0 - 0.15 * number), number)
+        watch.note(dict(change_deg=5.0, width_deg=1.0, resolutions_a=[20.0 - 0.15 * number]), number)
         if not watch.sample:
             break
     assert number == 39 and not watch.last

@@ -241,14 +241,15 @@ def test_the_memory_that_a_run_takes_is_told_before_it(data, tmp_path, capsys):
 
 def test_memory_grows_with_box_classes_and_threads():
     config = RefineConfig(pixel_size=2.0, box_size=128, diameter_a=150.0)
-    usual = memory_needed_gb(config, 2, 250)
+    usual = memory_needed_gb(config, 2)
     assert 1 < usual < 3
-    assert memory_needed_gb(replace(config, classes=3), 2, 250) > usual + 0.4
-    assert memory_needed_gb(config, 4, 250) > usual + 0.2 and memory_needed_gb(config, 64, 250) < 4
-    assert 3 < memory_needed_gb(replace(config, box_size=256), 2, 250) < 8
-    check_memory(config, 2, 250, usual + 0.01)
+    assert memory_needed_gb(replace(config, classes=3), 2) > usual + 0.4
+    assert memory_needed_gb(config, 4) > usual + 0.2 and memory_needed_gb(config, 64) < 4
+    assert memory_needed_gb(replace(config, overfitting_test=True), 2) > usual
+    assert 3 < memory_needed_gb(replace(config, box_size=256), 2) < 8
+    check_memory(config, 2, usual / 0.75 + 0.01)
     with pytest.raises(InputError, match="3 references takes about"):
-        check_memory(replace(config, classes=3), 2, 250, usual)
+        check_memory(replace(config, classes=3), 2, usual / 0.75)
 
 
 def test_many_threads_share_the_room_for_scores(monkeypatch):

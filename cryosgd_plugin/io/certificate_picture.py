@@ -18,7 +18,8 @@ def draw_certificate(figure, history):
     """
     parts = [(record["iteration"], record["certificate"]) for record in history if record.get("certificate")]
     if not parts:
-        raise InputError("the run has made no certificate yet; it does so every few iterations of a bounded search")
+        raise InputError("the run holds no certificate: a bounded search makes one every few iterations, where its "
+                         "share of the work suffices")
     figure.clear()
     lost, covered, pruned = figure.subplots(1, 3)
     n, same = sum(part["images"] for _, part in parts), sum(part["same"] for _, part in parts)

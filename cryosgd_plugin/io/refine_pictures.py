@@ -146,7 +146,7 @@ def _survivors(axes, iteration, history):
         draw_line(axes, iteration, column(left, "left"), colour=COLOURS[level % len(COLOURS)], marker="o",
                   label=f"after level {level + 1}")
     if not levels:
-        say(axes, "one level of grids only:\nthere was nothing to prune")
+        say(axes, "no bound was used: the grid is of\none level, or the search another")
         return
     log_axis(axes)
     legend(axes)

@@ -25,7 +25,7 @@ def refuse_other_job(folder, job: dict, names) -> None:
 
 
 def fingerprint(table) -> str:
-    """SHA-256 of what a ParticleTable tells the engine; not of its poses, which are not read."""
+    """SHA-256 of what a ParticleTable tells the engine, but for poses and half-sets."""
     digest = hashlib.sha256()
     for column in (table.stack_id, table.stack_index, table.defocus_u, table.defocus_v, table.defocus_angle_deg,
                    table.phase_shift_deg, table.optics_id):

@@ -13,9 +13,9 @@ from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
 from ..core.masks import check_mask, has_hard_edge
 from ..engines.refine.config import RefineConfig
-from ..engines.refine.engine import BLOCK, Refinement
+from ..engines.refine.engine import Refinement
 from ..engines.refine.halves import odd_halves_warning
-from ..engines.refine.memory import check_memory
+from ..engines.refine.memory import SOURCE_SHARE, check_memory
 from ..engines.refine.randomised import RandomisedPhases, first_random_shell, overfitting_curves
 from ..engines.refine.symmetry_check import LEAST_CORRELATION, correlation_with_mates
 from ..engines.reframe import reframed_map
@@ -29,10 +29,7 @@ from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses, refuse_other_job
 from .refine_results import posed, save_pictures, write_maps, write_overfitting, write_shells
-from .refine_summary import summarise
-
-# of the memory budget: what reading images may take
-SOURCE_SHARE = 0.25
+from .refine_summary import agreement, summarise
 
 
 class RefineJob(EngineJob):
@@ -55,7 +52,7 @@ class RefineJob(EngineJob):
         if self.xp is not np:
             raise InputError(f"the refinement does not run on {device} yet; give --device cpu")
         refuse_magnified(table)
-        check_memory(config, threads, BLOCK, memory_gb, 1 - SOURCE_SHARE)
+        check_memory(config, threads, memory_gb)
         if config.search != "local":
             table = replace(table, rotations=None, shifts_a=None)
         elif table.rotations is None:
@@ -63,6 +60,9 @@ class RefineJob(EngineJob):
                              "refine them globally first")
         self.table = table = replace(table, class_id=None, extra=dict(table.extra))
         self.warnings = check_stacks(table) + unsupported_optics(table) + repeated(table) + odd_halves(table)
+        if config.search == "local" and (table.half_set is None or set(np.unique(table.half_set)) != {1, 2}):
+            self.warnings.append("The poses to begin with are known, but not of which half-set each particle was: "
+                                 "new half-sets begin at poses that both had a share in, and so are not independent.")
         self.references = self._read_references(references)
         self.mask = self._read_mask(mask)
         self.seconds = {}
@@ -103,7 +103,7 @@ class RefineJob(EngineJob):
         self._count("preparing", start)
         start, first = time.perf_counter(), engine.iteration
         self._iterate(engine, self.folder)
-        self._count("iterations", start, (engine.iteration - first) * sum(len(rows) for rows in engine.rows))
+        self._count("iterations", start, sum(record["n_images"] for record in self.folder.history[first:]))
         overfitting = None
         if self.config.overfitting_test:
             start = time.perf_counter()
@@ -128,7 +128,7 @@ class RefineJob(EngineJob):
         print(f"Overfitting test: once more, with random phases beyond {config.extent_a / shell:.1f} Å.", flush=True)
         with RunFolder(self.folder.path(RANDOMISED), resume=self.folder.path(RANDOMISED).joinpath(JOB).exists()) as own:
             own.write_job(dict(self.folder.read_job(), program="refine, phases randomised", first_random_shell=shell))
-            source = RandomisedPhases(self.source, shell, config.box_size, config.seed)
+            source = RandomisedPhases(self.source, self.table, shell, config.box_size, config.seed)
             again = Refinement(config, self.table, source, self.references, threads=self.threads, xp=self.xp,
                                mask=self.mask)
             if own.has_checkpoint:
@@ -143,7 +143,7 @@ class RefineJob(EngineJob):
         if record["capped"] > 0:
             pruned += f" (of {100 * record['capped']:.0f} % of the images by a limit, not by the bound)"
         print(f"Iteration {record['iteration']}{' (the last)' if record['last'] else ''}: poses at "
-              f"{record['resolution_in_use_a']:.1f} Å, halves agree to {record['resolution_a']:.1f} Å{moved}{pruned}, "
+              f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(record['resolution_a'])}{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)
 
     def _finish(self, engine, overfitting):

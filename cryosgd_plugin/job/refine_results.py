@@ -27,7 +27,7 @@ def write_maps(path, engine) -> None:
         write_fsc(path(result_name(FSC, k, config.classes)),
                   {name: getattr(curves, name) for name in ("unmasked", "masked", "randomised", "corrected")},
                   box_size=config.box_size, pixel_size=config.pixel_size,
-                  general={"rlnFinalResolution": curves.resolution(config.box_size, config.pixel_size)})
+                  general={"rlnFinalResolution": _finite(curves.resolution(config.box_size, config.pixel_size))})
     write_volume(path(MASK), engine.curve_mask.astype(np.float32), config.pixel_size)
 
 
@@ -40,6 +40,11 @@ def write_shells(path, table, engine) -> None:
     known = {group.name: engine.noise[:, i][~np.isnan(engine.noise[:, i, 1])] for i, group in enumerate(table.optics)}
     write_model(path(MODEL), classes, {name: noise.mean(axis=0) for name, noise in known.items() if len(noise)},
                 box_size=config.box_size, pixel_size=config.pixel_size)
+
+
+def _finite(resolution):
+    """Å; 999, as RELION writes, where there is none."""
+    return float(resolution) if np.isfinite(resolution) else 999.0
 
 
 def posed(table, engine):
@@ -62,7 +67,7 @@ def write_overfitting(path, config, curves) -> None:
         shown = {"masked": one.measured, "randomised": one.random, "corrected": one.true}
         name = result_name(OVERFITTING, k, config.classes)
         write_fsc(path(name), shown, box_size=config.box_size, pixel_size=config.pixel_size,
-                  general={"rlnFinalResolution": one.resolution(config.box_size, config.pixel_size)})
+                  general={"rlnFinalResolution": _finite(one.resolution(config.box_size, config.pixel_size))})
         save_fsc_png(path(PICTURES) / name.replace(".star", ".png"),
                      {"particles": one.measured, "phases randomised in the particles": one.random,
                       "true (Chen et al. 2013)": one.true},

@@ -8,6 +8,8 @@ from .summary import STARVED, run_facts
 
 # a resolution worse than this share of the reference's was hardly won from the particles
 SUSPICIOUS = 0.6
+# of certified images, the share that a sound search finds the best pose of
+SOUND_SHARE = 0.995
 
 
 def summarise(job, engine, overfitting=None) -> dict:
@@ -59,12 +61,21 @@ def certificate_words(certificate) -> list:
     """What the certificate means, in a sentence or none."""
     if certificate is None:
         return []
-    words = (f"{certificate['images']} images were also searched exhaustively: the bounded search had found the same "
-             f"best pose in {certificate['same_share']:.1%} of them, and {certificate['covered']['mean']:.1%} of the "
-             f"posterior on average, with {certificate['scored_share']:.1%} of the poses scored.")
-    if certificate["same_share"] < 0.95:
+    n, same = certificate["images"], round(certificate["same_share"] * certificate["images"])
+    words = (f"{n} images were also searched exhaustively: the bounded search had found the same best pose in {same} "
+             f"of them, and {certificate['covered']['mean']:.1%} of the posterior on average, with "
+             f"{certificate['scored_share']:.1%} of the poses scored; {certificate['above_bound']} of "
+             f"{certificate['bounds']} best poses scored more than their bound.")
+    # as many as chance would give a sound search once in a hundred
+    expected = (1 - SOUND_SHARE) * n
+    if n - same > expected + 2.3 * np.sqrt(expected) + 1:
         words += " That is too few: raise the bound's standard deviations, or search exhaustively."
     return [words]
+
+
+def agreement(resolution_a) -> str:
+    """How far two halves agree, in words."""
+    return f"agree to {resolution_a:.1f} Å" if np.isfinite(resolution_a) else "do not agree"
 
 
 def overfitting_words(config, overfitting) -> list:
@@ -73,8 +84,8 @@ def overfitting_words(config, overfitting) -> list:
     for k, one in enumerate(overfitting):
         which = "" if len(overfitting) == 1 else f" of class {k + 1}"
         words.append(f"With phases random beyond {config.extent_a / one.first:.1f} Å the halves{which} correlate by "
-                     f"{one.noise_correlation:.2f} there, which leaves a resolution of "
-                     f"{one.resolution(config.box_size, config.pixel_size):.1f} Å"
+                     f"{one.noise_correlation:.2f} there; without that they "
+                     f"{agreement(one.resolution(config.box_size, config.pixel_size))}"
                      + (": the particles' noise is being fitted." if one.noise_correlation > TIGHT else "."))
     return words
 

@@ -98,18 +98,20 @@ class CertificatePlan:
         """Note poses that the run itself has scored."""
         self.budget += int(self.share * scored)
 
-    def spend(self, grid, n_rows: int, iteration: int, half: int, last: bool) -> int:
+    def spend(self, grid, n_rows: int, iteration: int, half: int, last: bool, *, groups: int = 1,
+              most: int = MOST_IMAGES) -> int:
         """Images to search exhaustively now, after one half (0, 1) of iteration 0, 1 …; their poses are paid for.
 
-        grid : PoseGrid of the finest level; n_rows : its directions times the classes
+        grid : PoseGrid of the finest level; n_rows : its directions times the classes; groups : of optics, each of
+        which has the slices made anew; most : images that there are
         """
         # one half at a time: each has slices of its own to make
         turn, due = divmod(iteration, EVERY)
         if not (last or due == EVERY - 1) or half != turn % 2:
             return 0
         poses = n_rows * grid.polar.n_angles * len(grid.shifts_a)
-        slices = SLICE_COST * n_rows * grid.polar.radius * grid.polar.n_angles // 2
-        count = min(MOST_IMAGES, math.floor((self.budget - slices) / poses))
+        slices = groups * SLICE_COST * n_rows * grid.polar.radius * grid.polar.n_angles // 2
+        count = min(MOST_IMAGES, most, math.floor((self.budget - slices) / poses))
         if count < 1:
             return 0
         self.budget -= slices + count * poses

@@ -30,6 +30,7 @@ from .certificate import CertificatePlan, as_record, certify
 from .images import ImagePreparer
 from .local import LocalSearch
 from .maps import inverse_tau2, of_both, share_low, shell_means, solve
+from .memory import BLOCK
 from .particles import ParticleResults
 from .posing import HalfSums, Poser
 from .resolution import THRESHOLD, HalfMapCurves, half_map_curves
@@ -38,8 +39,6 @@ from .search import BoundedSearch
 from .spectra import ShellSpectra, mean_noise, shell_spectra
 from .updates import border_noise, update_noise, update_scale
 
-# images of one block: their search shares slices
-BLOCK = 250
 # images that the references' scale is estimated by, and how often
 SCALE_IMAGES, SCALE_ROUNDS = 200, 3
 # of shrinkage, the bound takes at least this: shells that are known worse hold next to nothing
@@ -181,12 +180,13 @@ class Refinement:
         if not search.bounds:
             return None
         finest = search.levels[-1]
-        count = self._plan.spend(finest.grid, finest.n_rows, self.iteration, half, self.convergence.last)
+        count = self._plan.spend(finest.grid, finest.n_rows, self.iteration, half, self.convergence.last,
+                                 groups=len(np.unique(self.table.optics_id[drawn])), most=len(drawn))
         if not count:
             return None
         started = time.perf_counter()
         rng = np.random.default_rng([self.config.seed, self.iteration, half])
-        sample = np.sort(rng.choice(drawn, min(count, len(drawn)), replace=False))
+        sample = np.sort(rng.choice(drawn, count, replace=False))
         everything = BoundedSearch(search.levels, shrinkage=None, rng=rng, threads=self.threads, exhaustive=True)
         parts = [certify(search, everything, preparer.low_passed(self.source.images(rows, self.config.box_size)),
                          self.table, rows, self._noise_of(half, rows), self.operators)

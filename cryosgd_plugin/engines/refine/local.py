@@ -23,7 +23,7 @@ class LocalSearch(BoundedSearch):
                  threads: int = 1):
         super().__init__(levels, shrinkage=None, rng=rng, threads=threads, exhaustive=True)
         grid = self.levels[0].grid
-        self._mates = np.asarray(rotations)[:, None] @ np.asarray(operators)
+        self._rotations, self._operators = np.asarray(rotations), np.asarray(operators)
         self._shifts_a = np.asarray(shifts_a)
         # half of the diagonal of a cell, so that the nearest pose of the grid is never out of reach
         self._angle_deg = max(angle_deg, 0.75 * max(grid.spacing_deg, 360 / grid.polar.n_angles))
@@ -46,10 +46,14 @@ class LocalSearch(BoundedSearch):
         self._score(0, matched, pairs, take)
         return [one.result(len(level.grid.shifts_a)) for one in found]
 
+    def _mates(self, rows):
+        """(…, g, 3, 3): the poses of some rows that are as good as their own."""
+        return self._rotations[rows][..., None, :, :] @ self._operators
+
     def allowed(self, rows):
         """(numbers among the rows, rotations, shifts_a) -> (n,) bool, whether poses lie within the range of each."""
         def within(image, rotations, shifts_a):
-            mates = self._mates[rows[image]].reshape(len(image), -1, 9)
+            mates = self._mates(rows[image]).reshape(len(image), -1, 9)
             traces = np.einsum("ni,ngi->ng", rotations.reshape(-1, 9), mates).max(axis=1)
             return (traces >= self._least_trace) & (
                 np.hypot(*(shifts_a - self._shifts_a[rows[image]]).T) <= self._shift_a)
@@ -61,11 +65,12 @@ class LocalSearch(BoundedSearch):
         grid = level.grid
         # a chord of the unit sphere
         reach = 2 * np.sin(np.radians(min(self._angle_deg, 180)) / 2)
-        views = self._tree.query_ball_point(view_directions(self._mates[row]), reach)
+        own = view_directions(self._mates(row))
+        views = self._tree.query_ball_point(own, reach)
         directions = np.unique(np.concatenate([np.asarray(view, int) for view in views]))
         shifts = np.flatnonzero(np.hypot(*(grid.shifts_a - self._shifts_a[row]).T) <= self._shift_a)
         if not len(directions):
-            directions = np.array([self._tree.query(view_directions(self._mates[row]))[1][0]])
+            directions = np.array([self._tree.query(own)[1][0]])
         if not len(shifts):
             shifts = np.array([np.hypot(*(grid.shifts_a - self._shifts_a[row]).T).argmin()])
         rows = (np.arange(level.classes)[:, None] * grid.n_directions + directions).ravel()
@@ -76,5 +81,5 @@ class LocalSearch(BoundedSearch):
         directions, number = np.unique(pairs // len(grid.shifts_a) % grid.n_directions, return_inverse=True)
         n_angles = grid.polar.n_angles
         poses = grid_rotations(grid, np.repeat(directions, n_angles), np.tile(np.arange(n_angles), len(directions)))
-        traces = (poses.reshape(-1, 9) @ self._mates[row].reshape(-1, 9).T).max(axis=1).reshape(-1, n_angles)
+        traces = (poses.reshape(-1, 9) @ self._mates(row).reshape(-1, 9).T).max(axis=1).reshape(-1, n_angles)
         return (traces < np.minimum(self._least_trace, traces.max(axis=1))[:, None]).T[:, number]

@@ -7,6 +7,10 @@ from ...core.errors import InputError
 from ...ops.slicing import PADDING, half_volume_shape
 from .search import BANK_NUMBERS, FULL_SHARES, SCORE_NUMBERS
 
+# images of one block: their search shares slices
+BLOCK = 250
+# of the memory budget: what reading images may take
+SOURCE_SHARE = 0.25
 # bytes: numerator and weight of a node; a number of a slice with its harmonics; a score with its transform
 NODE_BYTES, BANK_BYTES, SCORE_BYTES = 8 + 4, 28, 12
 # float32 maps of the particles' box, for each class: references, halves, regularised halves, given and whole map …
@@ -15,14 +19,15 @@ MAPS = 12
 PARTIAL_BYTES = 256e6
 
 
-def memory_needed_gb(config, threads: int, block: int) -> float:
-    """GB of the arrays of a refinement; block : images that are worked on at a time."""
+def memory_needed_gb(config, threads: int) -> float:
+    """GB of the arrays of a refinement."""
     box = config.box_size
     radius = box // 2 - 1
     nodes = float(np.prod(half_volume_shape(radius)))
     sums = 2 * config.classes * NODE_BYTES * nodes
-    maps = MAPS * config.classes * 4.0 * box ** 3
-    images = block * (4 * 4.0 * box ** 2 + 28 * np.pi * radius ** 2 / 2)
+    # an overfitting test has its own maps beside those of the run
+    maps = MAPS * (2 if config.overfitting_test else 1) * config.classes * 4.0 * box ** 3
+    images = BLOCK * (4 * 4.0 * box ** 2 + 28 * np.pi * radius ** 2 / 2)
     searching = BANK_BYTES * BANK_NUMBERS + min(threads, FULL_SHARES) * SCORE_BYTES * SCORE_NUMBERS + images
     inserting = images + max(NODE_BYTES * nodes, PARTIAL_BYTES)
     padded = (PADDING * box) ** 3
@@ -31,13 +36,13 @@ def memory_needed_gb(config, threads: int, block: int) -> float:
     return (sums + maps + max(searching, inserting, solving)) / 1e9
 
 
-def check_memory(config, threads: int, block: int, budget_gb: float, share: float = 1.0) -> None:
-    """Raise InputError where a refinement would take more than its share of the budget."""
-    memory_gb = share * budget_gb
-    needed = memory_needed_gb(config, threads, block)
+def check_memory(config, threads: int, budget_gb: float) -> None:
+    """Raise InputError where a refinement would take more than is left of the budget beside the images' reading."""
+    memory_gb = (1 - SOURCE_SHARE) * budget_gb
+    needed = memory_needed_gb(config, threads)
     if needed > memory_gb:
         several = f" with {config.classes} references" if config.classes > 1 else ""
+        enough = np.ceil(needed / (1 - SOURCE_SHARE))
         raise InputError(f"a refinement in boxes of {config.box_size} px{several} takes about {needed:.1f} GB at "
                          f"its last iteration, and the memory budget leaves {memory_gb:.3g} GB for it; raise "
-                         f"--memory to {np.ceil(needed / share):.0f}, give fewer --threads (now {threads}), or "
-                         "downsample the particles")
+                         f"--memory to {enough:.0f}, give fewer --threads (now {threads}), or downsample the particles")

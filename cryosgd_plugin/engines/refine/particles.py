@@ -8,8 +8,8 @@ from ...core.poses import angular_distance_deg
 
 class ParticleResults:
     """Per particle, in table order: rotations (n, 3, 3), shifts_a (n, 2), structures (n,), class_mass (n, K),
-    log_gain, entropy, width_deg (see posing.PosedImages), change_deg and change_a since the last iteration (nan
-    before there is one), scale: how strong its signal is, posed: whether it has a pose yet."""
+    log_gain, entropy, width_deg (see posing.PosedImages), change_deg and change_a since it was last drawn (nan
+    before it was twice), scale: how strong its signal is, posed: whether it has a pose yet."""
 
     _saved = ("rotations", "shifts_a", "structures", "class_mass", "log_gain", "entropy", "width_deg", "change_deg",
               "change_a", "scale", "posed")

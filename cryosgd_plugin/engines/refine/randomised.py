@@ -1,7 +1,9 @@
-"""The overfitting test: the same refinement of particles whose phases are random beyond a resolution.
+"""The overfitting test: a refinement of the same particles, whose phases are random beyond a resolution.
 
 Whatever two halves agree on there is noise that was aligned in both alike. Chen et al. (2013), Ultramicroscopy 135, 24,
-who call it high-resolution noise substitution: FSC_true = (FSC − FSC_n) / (1 − FSC_n).
+who call it high-resolution noise substitution. The second refinement follows its own FSC, as the first one did: it
+looks hardly beyond the resolution of the random phases, and so tests the procedure as a whole, not what poses at the
+first one's last resolution would make of noise.
 """
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from ...core.fourier import fft2_centred, frequencies_2d, ifft2_centred
 from ...core.shells import crossing_resolution, fsc
-from .resolution import RANDOMISED_BELOW, THRESHOLD
+from .resolution import RANDOMISED_BELOW, THRESHOLD, without_noise
 
 # the low-pass of a mask's edge: what true shells leak into random ones is in these
 LEAKAGE = 2
@@ -20,11 +22,14 @@ LEAKAGE = 2
 class RandomisedPhases:
     """A source of the same images with random phases from a Fourier radius on, the same at every reading.
 
-    source : `images(rows, box)`; first_shell : in Fourier px of the full box; box_size : px; seed : of the phases
+    source : `images(rows, box)`; table : ParticleTable of the rows; first_shell : in Fourier px of the full box;
+    box_size : px; seed : of the phases
     """
 
-    def __init__(self, source, first_shell: int, box_size: int, seed: int):
+    def __init__(self, source, table, first_shell: int, box_size: int, seed: int):
         self.source, self.first_shell, self.box_size, self.seed = source, first_shell, box_size, seed
+        # an image that is there twice has the same phases each time: what it makes two halves agree on must show
+        self._places = np.stack([table.stack_id, table.stack_index], axis=1).astype(int)
         kx, ky = frequencies_2d(box_size, 1.0)
         self._beyond = np.hypot(kx, ky) * box_size >= first_shell - 0.5
 
@@ -34,7 +39,7 @@ class RandomisedPhases:
             raise ValueError(f"images of {box} px were asked for where phases are randomised at {self.box_size} px")
         images = self.source.images(rows, box)
         # the transform of real noise has the symmetry that keeps the images real
-        noise = np.stack([np.random.default_rng([self.seed, 1, int(row)]).standard_normal((box, box))
+        noise = np.stack([np.random.default_rng([self.seed, 1, *self._places[row]]).standard_normal((box, box))
                           for row in rows]).astype(np.float32)
         phases = fft2_centred(noise)
         phases /= np.maximum(np.abs(phases), 1e-30)
@@ -49,7 +54,8 @@ def first_random_shell(engine) -> int:
     for curves in engine.curves:
         below = np.flatnonzero(curves.trusted[1:engine.radius + 1] < RANDOMISED_BELOW) + 1
         shells.append(int(below[0]) if len(below) else engine.radius)
-    return max(engine.first_radius + 1, *shells)
+    # some shells that maps hold must be left beyond those that true ones leak into
+    return min(max(engine.first_radius + 1, *shells), engine.config.box_size // 2 - LEAKAGE - 3)
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,15 @@ class OverfittingCurves:
 
     @property
     def true(self) -> np.ndarray:
-        known = np.clip(self.random, 0, 0.999)
-        return np.where(np.arange(len(known)) < self.first, self.measured, (self.measured - known) / (1 - known))
+        return np.where(np.arange(len(self.random)) < self.first, self.measured,
+                        without_noise(self.measured, self.random))
 
     @property
     def noise_correlation(self) -> float:
         """Mean FSC of the random phases beyond what true shells leak, up to where the measured curve ends."""
-        below = np.flatnonzero(self.measured[self.first:] < THRESHOLD)
-        end = self.first + (int(below[0]) if len(below) else len(self.measured) - self.first)
+        # the last shell is Nyquist's, which no map holds
+        below = np.flatnonzero(self.measured[self.first:-1] < THRESHOLD)
+        end = self.first + int(below[0]) if len(below) else len(self.measured) - 1
         return float(np.mean(self.random[self.first + LEAKAGE:max(end, self.first + LEAKAGE + 1)]))
 
     def resolution(self, box_size: int, pixel_size: float) -> float:

@@ -66,9 +66,14 @@ def half_map_curves(first, second, mask, rng) -> HalfMapCurves:
     randomised, corrected = masked.copy(), masked.copy()
     if start < len(unmasked):
         randomised = fsc(randomise_phases(first, start, rng), randomise_phases(second, start, rng), mask=mask)
-        known = np.minimum(randomised[start:], 0.999)
-        corrected[start:] = (masked[start:] - known) / (1 - known)
+        corrected[start:] = without_noise(masked[start:], randomised[start:])
     return HalfMapCurves(unmasked, masked, randomised, corrected, start)
+
+
+def without_noise(measured, random) -> np.ndarray:
+    """(FSC − FSC_n) / (1 − FSC_n), FSC_n being that of random phases. Chen et al. (2013), eq. 4."""
+    known = np.minimum(random, 0.999)
+    return (measured - known) / (1 - known)
 
 
 def randomise_phases(volume, first_shell: int, rng) -> np.ndarray:

@@ -53,7 +53,7 @@ class Convergence:
     sample of each half-set anew for each iteration and lets the resolution in use grow slowly; where that no longer
     helps the sample grows, and at last all particles are used.
 
-    sample : particles of each half-set and class to draw, 0 for all of them; last : set for the iteration to Nyquist;
+    sample : particles of each half-set to draw, 0 for all of them; last : set for the iteration to Nyquist;
     done : after it; reason : why it came, in words. iterations : with all particles, before the last one; extent_a :
     side of the box, Å; n_half : particles of a half-set, of which samples may be drawn, 0 for no samples
     """
@@ -63,18 +63,22 @@ class Convergence:
         self.sample = self._at_most(FIRST_SAMPLE * classes)
         self.last = self.done = False
         self.reason = None
-        self.best, self.best_radius, self.since, self.sampled, self.whole = 0.0, 0, 0, 0, 0
+        self.best = np.zeros(classes)
+        self.best_radius, self.since, self.sampled, self.whole = 0, 0, 0, 0
 
     def note(self, record: dict, next_radius: int = 0) -> None:
         """Take an iteration's record, and the radius that poses will use next."""
         if self.last:
             self.done = True
             return
-        shells = self.extent_a / record["resolution_a"]
-        better = shells > self.best + HALF_A_SHELL
+        shells = self.extent_a / np.asarray(record["resolutions_a"], float)
+        # of each class; small gains add up until they count
+        won = shells > self.best + HALF_A_SHELL
+        better = bool(won.any())
+        self.best = np.where(won, shells, self.best)
         # with samples an iteration costs little: it is worth while as long as the resolution in use may grow
         self.since = 0 if better or (self.sample and next_radius > self.best_radius > 0) else self.since + 1
-        self.best, self.best_radius = max(self.best, shells), max(self.best_radius, next_radius)
+        self.best_radius = max(self.best_radius, next_radius)
         if self.sample:
             self.sampled += 1
             if self.since >= PATIENCE or self.sampled >= MOST_SAMPLED:
@@ -91,14 +95,15 @@ class Convergence:
 
     def state(self) -> dict:
         """What `note` has learned, as plain values."""
-        return {**{name: getattr(self, name) for name in self._saved}, "reason": self.reason or ""}
+        return {**{name: getattr(self, name) for name in self._saved}, "best": self.best, "reason": self.reason or ""}
 
-    _saved = ("last", "done", "best", "best_radius", "since", "sample", "sampled", "whole")
+    _saved = ("last", "done", "best_radius", "since", "sample", "sampled", "whole")
 
     def restore(self, state: dict) -> None:
         """Go on from what `state` gave."""
         for name in self._saved:
             setattr(self, name, np.asarray(state[name]).item())
+        self.best = np.asarray(state["best"])
         self.reason = str(state["reason"]) or None
 
     def _at_most(self, count):
