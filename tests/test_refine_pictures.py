@@ -56,7 +56,7 @@ def test_convergence_with_gaps():
     history[0].update(pruned=[], resolution_a=None, resolutions_a=[None])
     draw_refine_convergence(figure, history)
     figure.canvas.draw()
-    assert "nothing to prune" in panel(figure, "poses that the bound").texts[0].get_text()
+    assert "no bound was used" in panel(figure, "poses that the bound").texts[0].get_text()
     assert "the halves do not agree" in figure._suptitle.get_text()
     draw_refine_convergence(figure, [{"iteration": 1}, {"iteration": 2}])
     figure.canvas.draw()
