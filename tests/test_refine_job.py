@@ -7,6 +7,7 @@ import pytest
 
 from cryosgd_plugin.cli import main
 from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.core.masks import has_hard_edge, soft_sphere
 from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.engines.mask import dynamic_mask
 from cryosgd_plugin.engines.refine import search as search_module
@@ -205,6 +206,14 @@ def test_dynamic_mask_holds_the_density_without_dust():
     mask = dynamic_mask(volume, PIXEL, 180.0, envelope_a=16.0)
     assert mask[12, 3, 12] == 0 and 0.02 < mask.mean() < 0.4
     assert mask[density() > 0.5].min() > 0.9
+
+
+def test_a_dynamic_mask_is_soft_where_the_density_reaches_the_sphere():
+    ball = soft_sphere(64, 20, 2)
+    mask = dynamic_mask(ball, 1.5, 2 * 20 * 1.5)
+    # an edge of 9 Å falls by a quarter a voxel of 1.5 Å at most
+    assert np.abs(np.diff(mask, axis=0)).max() < 0.3 and not has_hard_edge(mask)
+    assert mask[32, 32, 32 + 19] == 1 and mask[32, 32, 32 + 27] == 0
 
 
 def test_a_map_without_density_has_no_mask():

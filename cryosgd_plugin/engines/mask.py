@@ -39,5 +39,8 @@ def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: fl
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     large = (sizes > DUST * sizes.max())[pieces]
-    mask = soft_mask_from_volume(large, 0.5, extend_a / pixel_size, max(2.0, edge_a / pixel_size))
-    return (mask * sphere).astype(np.float32)
+    edge = max(2.0, edge_a / pixel_size)
+    mask = soft_mask_from_volume(large, 0.5, extend_a / pixel_size, edge)
+    # what the growth adds beyond the particle's sphere ends softly too: a hard rim correlates noise
+    within = soft_sphere(box, min(diameter_a / 2 / pixel_size, box / 2 - 1 - edge), edge)
+    return np.minimum(mask, within).astype(np.float32)
