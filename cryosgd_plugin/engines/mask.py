@@ -17,6 +17,9 @@ THRESHOLD, BRIGHT = 0.2, 1e-3
 DUST = 0.05
 # growth and soft edge, Å
 EXTEND_A, EDGE_A = 6.0, 9.0
+# an edge of fewer px carries strong shells into weak ones: of a ribosome at 5 Å/px, whose map was right to 16.6 Å, the
+# corrected curve of the halves ended at 20.3 Å with 2 px and at 16.7 Å with 5
+EDGE_PX = 5.0
 
 
 def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: float = ENVELOPE_A,
@@ -39,8 +42,9 @@ def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: fl
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     large = (sizes > DUST * sizes.max())[pieces]
-    edge = max(2.0, edge_a / pixel_size)
+    edge = max(EDGE_PX, edge_a / pixel_size)
     mask = soft_mask_from_volume(large, 0.5, extend_a / pixel_size, edge)
-    # what the growth adds beyond the particle's sphere ends softly too: a hard rim correlates noise
-    within = soft_sphere(box, min(diameter_a / 2 / pixel_size, box / 2 - 1 - edge), edge)
+    # what the growth adds beyond the particle's sphere ends softly too, as far as the box has room
+    radius = min(diameter_a / 2 / pixel_size, box / 2 - 3)
+    within = soft_sphere(box, radius, min(edge, box / 2 - 1 - radius))
     return np.minimum(mask, within).astype(np.float32)
