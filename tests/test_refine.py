@@ -127,9 +127,7 @@ def test_noise_has_no_resolution_with_samples_either(monkeypatch):
     engine = Refinement(config, replace(table, rotations=None, shifts_a=None), source, [density()])
     records = list(engine.steps())
     assert records[0]["n_images"] == 80 and records[-1]["n_images"] == 200
-    # 80 images in a box of 24 px: the curves of single iterations scatter, what is claimed is the last one's
-    assert records[-1]["resolution_a"] > 0.9 * config.initial_resolution_a
-    assert min(record["resolution_a"] for record in records) > 0.75 * config.initial_resolution_a
+    assert min(record["resolution_a"] for record in records) > 0.9 * config.initial_resolution_a
 
 
 def test_an_empty_half_is_refused():
