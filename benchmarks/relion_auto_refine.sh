@@ -4,10 +4,10 @@
 #     benchmarks/relion_auto_refine.sh SET OUTPUT DIAMETER SYMMETRY START_A
 #   SET     a folder that benchmarks/refinement.py simulated (DIR/sets/NAME); OUTPUT  a new folder
 #   DIAMETER in Å, SYMMETRY, START_A: the initial low-pass, Å; all as refinement.py gives them
-# The options are those that RELION 3.1's window gives the job, with its defaults (7.5° first, local searches from 1.8°,
-# 5 px and 1 px shifts, C and CTF corrected, reference not on the absolute grey scale). auto-refine needs three MPI
-# ranks: the first only hands out work, the two others' user time counts. A run leaves its command, log, CPU time and
-# what benchmarks/refinement.py needs of its result in PEER/relion_auto_refine_NAME.json.
+# The options are those that RELION 3.1.3's own scheduler writes for a new Refine3D job whose form is left as it is
+# (relion_pipeliner --addJob Refine3D, then --RunJobs: note.txt holds the command). auto-refine needs three MPI ranks:
+# the first only hands out work, the two others' user time counts. A run leaves its command, log, CPU time and what
+# benchmarks/refinement.py needs of its result in PEER/relion_auto_refine_NAME.json.
 set -euo pipefail
 set_folder=$(realpath "${1:?"give the folder of a simulated set"}")
 output=$(realpath -m "${2:?"give a new output folder"}")
@@ -16,10 +16,10 @@ here=$(realpath "$(dirname "$0")")
 peer=$(realpath -m "${PEER:-$here/peer}")
 name=$(basename "$set_folder")
 command=(relion_refine_mpi --o "$output/run" --auto_refine --split_random_halves --i particles.star
-    --ref truth_volume.mrc --ini_high "$start" --dont_combine_weights_via_disc --pool 3 --pad 2 --ctf
-    --particle_diameter "$diameter" --flatten_solvent --zero_mask --oversampling 1 --healpix_order 2
-    --auto_local_healpix_order 4 --offset_range 5 --offset_step 2 --sym "$symmetry" --low_resol_join_halves 40 --norm
-    --scale --firstiter_cc --j "${THREADS:-1}" --random_seed "${SEED:-1}")
+    --ref truth_volume.mrc --firstiter_cc --ini_high "$start" --dont_combine_weights_via_disc --pool 3 --pad 2
+    --skip_gridding --ctf --particle_diameter "$diameter" --flatten_solvent --zero_mask --oversampling 1
+    --healpix_order 2 --auto_local_healpix_order 4 --offset_range 5 --offset_step 2 --sym "$symmetry"
+    --low_resol_join_halves 40 --norm --scale --j "${THREADS:-1}" --random_seed "${SEED:-1}")
 [ ! -e "$output" ] || { echo "$output exists; give a new folder" >&2; exit 1; }
 mkdir -p "$output" "$peer"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -57,7 +57,7 @@ volume = read_volume(output / "run_class001.mrc")[0]
 version = subprocess.run(["relion_refine", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
 record = dict(program=version.replace(" version:", "").strip(), build="Debian's: double precision, no accelerated CPU path",
               set=particles.words, command=" ".join(os.path.basename(w) if os.path.isabs(w) else w for w in command),
-              cpu_s=sum(user), fsc05_a=float(judge(volume, particles.truths[0], particles.pixel, align=False).resolution_a),
+              cpu_s=sum(user), fsc05_a=float(judge(volume, particles.truths[0], particles.pixel).resolution_a),
               angle_deg=angle, shift_px=shift,
               iterations=len(list(output.glob("run_it*_half1_class001.mrc"))) - 1)
 Path(path).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

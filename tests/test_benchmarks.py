@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import cryosgd_plugin
+from cryosgd_plugin.core.poses import random_rotations
 from cryosgd_plugin.core.symmetry import point_group, rotate_volume
 from cryosgd_plugin.engines.align import mirror
 from cryosgd_plugin.tests.abinitio_samples import PIXEL, density, particles
@@ -126,11 +128,25 @@ def test_words_of_doubt_are_told_from_claims(benchmark):
 
 def test_pose_errors_count_the_nearest_mate(benchmark):
     refinement = benchmark("refinement")
-    _, true = particles(20, noise_sd=1.0)
-    moved = replace(true, rotations=true.rotations @ point_group("C4")[1], shifts_a=true.shifts_a + [3.0, 4.0])
+    _, true = particles(200, noise_sd=1.0)
+    mates = point_group("C4")[np.random.default_rng(0).integers(4, size=200)]
+    sense = np.where(np.arange(200) % 2, 1, -1)[:, None]
+    moved = replace(true, rotations=true.rotations @ mates, shifts_a=true.shifts_a + sense * [3.0, 4.0])
     angle, shift = refinement.pose_errors(moved, true, "C4")
-    assert angle == pytest.approx(0, abs=1e-4) and shift == pytest.approx(5 / PIXEL)
-    assert refinement.pose_errors(moved, true, "C1")[0] == pytest.approx(90, abs=1e-4)
+    assert angle == pytest.approx(0, abs=1e-4) and shift == pytest.approx(5 / PIXEL, rel=0.05)
+    assert refinement.pose_errors(moved, true, "C1")[0] > 45
+
+
+def test_the_frame_of_a_map_is_no_error_of_its_poses(benchmark):
+    refinement = benchmark("refinement")
+    _, true = particles(100, noise_sd=1.0)
+    turn = Rotation.from_euler("xyz", [10, -20, 30], degrees=True).as_matrix()
+    views = true.rotations @ turn
+    found = replace(true, rotations=views.copy(), shifts_a=true.shifts_a + views[:, :2] @ [3.0, -5.0, 8.0])
+    # some are wrong altogether
+    found.rotations[:20] = random_rotations(20, np.random.default_rng(1))
+    angle, shift = refinement.pose_errors(found, true, "C1")
+    assert angle == pytest.approx(0, abs=1e-4) and shift == pytest.approx(0, abs=1e-4)
 
 
 def test_a_refinement_is_held_against_its_peer_and_its_certificate(benchmark, tmp_path, monkeypatch):

@@ -1,10 +1,15 @@
 """The bounded search against the exhaustive one on the same grid: the same answer for a fraction of the scores."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from cryosgd_plugin.engines.abinitio.levels import LevelBuilder
 from cryosgd_plugin.engines.refine import search as search_module
+from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.search import BoundedSearch
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, WIDTH, density, particles
+from cryosgd_plugin.tests.test_asymmetry import RING
 from cryosgd_plugin.tests.test_bounds import two_levels
 from cryosgd_plugin.tests.test_expectation import noise
 
@@ -54,12 +59,12 @@ def test_strong_images_are_found_for_a_fraction_of_the_scores():
 
 
 def test_images_that_say_little_are_hardly_pruned(monkeypatch):
-    monkeypatch.setattr(search_module, "MAX_PAIRS", 10 ** 6)
+    monkeypatch.setattr(search_module, "MAX_CHILDREN", 10 ** 8)
     assert np.mean([one.pruned for one in run(*sample(1.5))]) < 0.2
 
 
 def test_a_limit_of_pairs_is_said(monkeypatch):
-    monkeypatch.setattr(search_module, "MAX_PAIRS", 5)
+    monkeypatch.setattr(search_module, "MAX_CHILDREN", 60)
     assert any(one.capped for one in run(*sample(1.5)))
 
 
@@ -108,3 +113,19 @@ def test_what_is_held_of_an_image_is_limited(monkeypatch):
     monkeypatch.setattr(search_module, "BANK_NUMBERS", 3e4)
     thinned = run(levels, images, table)
     assert best(thinned) == best(whole) and all(one.capped for one in thinned)
+
+
+def test_levels_that_only_cut_shifts_lose_nothing():
+    """With symmetry the fine shifts are cut out of coarse ones at the same directions."""
+    config = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, symmetry="C4", initial_resolution_a=40.0)
+    assert len(config.shift_steps) == 2 and len(replace(config, symmetry="C1").shift_steps) == 1
+    source, table = particles(N, noise_sd=0.3, seed=5, blobs=RING)
+    images = source.images(np.arange(N), BOX)
+    builder = LevelBuilder(config, np, (None,))
+    builder.prepare(10, "C4")
+    levels = builder.teams([density(RING) / 0.3 * PIXEL / ((2 * np.pi) ** 0.5 * WIDTH)])[0]
+    coarse, fine = (level.grid for level in levels[-2:])
+    assert coarse.nside == fine.nside and len(coarse.shifts_a) < len(fine.shifts_a) / 3
+    found, exact = run(levels, images, table), run(levels, images, table, exhaustive=True)
+    assert np.mean([one.scores[0] > best.scores[0] - 0.1 for one, best in zip(found, exact)]) > 0.95
+    assert np.mean([one.pruned[-1] for one in found]) > 0.3

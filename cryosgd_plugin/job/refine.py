@@ -12,6 +12,7 @@ from ..core.backend import get_array_module
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
 from ..core.masks import check_mask, has_hard_edge
+from ..engines.refine.asymmetry import asymmetry
 from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
 from ..engines.refine.halves import odd_halves_warning
@@ -109,7 +110,10 @@ class RefineJob(EngineJob):
             start = time.perf_counter()
             overfitting = self._refine_randomised(engine)
             self._count("overfitting test", start)
-        return self._finish(engine, overfitting)
+        start = time.perf_counter()
+        asymmetries = [asymmetry(engine, k) for k in range(self.config.classes)]
+        self._count("symmetry", start)
+        return self._finish(engine, overfitting, asymmetries)
 
     def _iterate(self, engine, folder):
         for record in engine.steps():
@@ -146,7 +150,7 @@ class RefineJob(EngineJob):
               f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(record['resolution_a'])}{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)
 
-    def _finish(self, engine, overfitting):
+    def _finish(self, engine, overfitting, asymmetries):
         path = self.folder.path
         write_maps(path, engine)
         write_shells(path, self.table, engine)
@@ -154,7 +158,7 @@ class RefineJob(EngineJob):
         save_pictures(path(PICTURES), engine, self.folder.history)
         if overfitting:
             write_overfitting(path, self.config, overfitting)
-        summary = summarise(self, engine, overfitting)
+        summary = summarise(self, engine, asymmetries, overfitting)
         self.folder.write_summary(summary)
         # they show class sizes, which are final only now
         save_refine_pictures(self.folder.folder)

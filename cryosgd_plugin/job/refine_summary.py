@@ -12,8 +12,9 @@ SUSPICIOUS = 0.6
 SOUND_SHARE = 0.995
 
 
-def summarise(job, engine, overfitting=None) -> dict:
-    """The entries of summary.json of a RefineJob whose engine is through; overfitting : [OverfittingCurves] or None."""
+def summarise(job, engine, asymmetries, overfitting=None) -> dict:
+    """The entries of summary.json of a RefineJob whose engine is through; asymmetries : [Asymmetry or None] of the
+    classes; overfitting : [OverfittingCurves] or None."""
     config = engine.config
     rows = np.concatenate(engine.rows)
     resolutions = [float(curves.resolution(config.box_size, config.pixel_size)) for curves in engine.curves]
@@ -22,14 +23,15 @@ def summarise(job, engine, overfitting=None) -> dict:
     certificate = pooled(history)
     words = outcome(config, resolutions, counts, len(rows), engine.convergence.reason, history[-1])
     return dict(
-        outcome=" ".join([words, *mask_words(engine.curves), *certificate_words(certificate),
-                          *overfitting_words(config, overfitting or [])]),
+        outcome=" ".join([words, *symmetry_words(config, asymmetries), *mask_words(engine.curves),
+                          *certificate_words(certificate), *overfitting_words(config, overfitting or [])]),
         resolution_a=resolutions[0] if config.classes == 1 else resolutions,
         parameters=config.to_dict(), n_particles=len(rows), half_sets=[len(half) for half in engine.rows],
         class_sizes=counts.tolist(), iterations_done=engine.iteration, stopped=engine.convergence.reason,
         pruned=history[-1]["pruned"], scored=history[-1]["scored"], pose_width_deg=history[-1]["width_deg"],
         broad_share=history[-1]["broad"], capped_share=history[-1]["capped"], contrast=job.contrast,
         inverted=bool(job.source.invert), certificate=certificate,
+        asymmetry=[one and dict(vars(one), found=one.found) for one in asymmetries],
         overfitting=[dict(random_from_a=config.extent_a / one.first, noise_correlation=one.noise_correlation,
                           resolution_a=float(one.resolution(config.box_size, config.pixel_size)))
                      for one in overfitting or []], **run_facts(job))
@@ -87,6 +89,18 @@ def overfitting_words(config, overfitting) -> list:
                      f"{one.noise_correlation:.2f} there; without that they "
                      f"{agreement(one.resolution(config.box_size, config.pixel_size))}"
                      + (": the particles' noise is being fitted." if one.noise_correlation > TIGHT else "."))
+    return words
+
+
+def symmetry_words(config, asymmetries) -> list:
+    """A warning for each class whose particles do not have the symmetry that was imposed."""
+    words = []
+    for k, one in enumerate(asymmetries):
+        if one is not None and one.found:
+            which = "" if len(asymmetries) == 1 else f" of class {k + 1}"
+            words.append(f"The particles{which} do not have {config.symmetry}: a map without it explains those of the "
+                         f"other half better, by {one.gain:.2g} ± {one.error:.1g} nats each. Refine in one of its "
+                         "subgroups or in C1, from a map that does not have it either.")
     return words
 
 

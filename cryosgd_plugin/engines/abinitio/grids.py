@@ -163,21 +163,24 @@ def make_levels(resolution_a: float, config, *, symmetry: str, oversampling: flo
     grids = []
     resolutions = level_resolutions(resolution_a, config, oversampling)
     for number, level in enumerate(resolutions):
-        grids.append(make_pose_grid(level, config, symmetry=symmetry, oversampling=oversampling,
-                                    within=grids[-1] if grids else None, search=number < len(resolutions) - 1))
+        last = number == len(resolutions) - 1
+        for step in getattr(config, "shift_steps", (None,)) if last else (None,):
+            grids.append(make_pose_grid(level, config, symmetry=symmetry, oversampling=oversampling,
+                                        within=grids[-1] if grids else None, search=not last, shift_step=step))
     return grids
 
 
 def make_pose_grid(resolution_a: float, config, *, symmetry: str, oversampling: float = 1.0,
-                   within: PoseGrid = None, search: bool = False) -> PoseGrid:
+                   within: PoseGrid = None, search: bool = False, shift_step: float = None) -> PoseGrid:
     """The grid whose steps suit a resolution, by config.quadrature.
 
     oversampling > 1 makes every step that much smaller. `within` gives each direction its parent among those of a
     coarser grid: the HEALPix pixel that holds it, or the nearest direction of a coarser spiral. Directions cover one
-    asymmetric unit of `symmetry`. search : the grid only serves to find survivors for a finer one.
+    asymmetric unit of `symmetry`. search : the grid only serves to find survivors for a finer one. shift_step : over
+    the resolution, of HEALPix's square grid of shifts; None for the usual.
     """
     scheme = {"healpix": _healpix, "saff-kuijlaars": _spiral}[_quadrature(config)]
-    fields = scheme(resolution_a, config, symmetry, oversampling, within, search)
+    fields = scheme(resolution_a, config, symmetry, oversampling, within, search, shift_step)
     rot, tilt = fields["directions"].T
     frames = euler_to_matrix(rot, tilt, np.zeros(len(rot))).astype(np.float32)
     return PoseGrid(resolution_a=resolution_a, frames=frames, rows=np.arange(len(frames)),
@@ -202,7 +205,12 @@ def _polar(resolution_a, config, reach_a):
     return PolarGrid.for_support(radius, (config.diameter_a + reach_a) / config.pixel_size, config.box_size)
 
 
-def _healpix(resolution_a, config, symmetry, oversampling, within, search):
+def usual_shift_step(symmetry: str) -> float:
+    """Step of the shifts that are summed, over the resolution."""
+    return SHIFT_STEP if symmetry == "C1" else SYMMETRIC_SHIFT_STEP
+
+
+def _healpix(resolution_a, config, symmetry, oversampling, within, search, shift_step):
     """The fields of a PoseGrid in which the schemes differ."""
     nside = needed_nside(resolution_a / oversampling, config.diameter_a)
     if within is not None:
@@ -213,9 +221,10 @@ def _healpix(resolution_a, config, symmetry, oversampling, within, search):
     else:
         pixels = np.nonzero(asymmetric_unit(healpix_directions(nside), symmetry))[0]
         parents = None
-    share = SHIFT_STEP if symmetry == "C1" else SYMMETRIC_SHIFT_STEP
     if search:
         share = getattr(config, "search_shift_step", SEARCH_SHIFT_STEP)
+    else:
+        share = shift_step or usual_shift_step(symmetry)
     step_a = share * resolution_a / oversampling
     shifts_a = shift_grid(config.shift_range, step_a)
     exponent = -0.5 * (shifts_a ** 2).sum(axis=1) / _shift_sd(config) ** 2
@@ -224,8 +233,8 @@ def _healpix(resolution_a, config, symmetry, oversampling, within, search):
                 shift_step_a=step_a, log_shift_weights=exponent - logsumexp(exponent))
 
 
-def _spiral(resolution_a, config, symmetry, oversampling, within, search):
-    """As `_healpix`; one that only searches is no coarser."""
+def _spiral(resolution_a, config, symmetry, oversampling, within, search, shift_step):
+    """As `_healpix`; one that only searches is no coarser, and the shifts are Gauss-Hermite's."""
     radius = fourier_radius(resolution_a, config.box_size, config.pixel_size)
     n_sphere, n_angles, n_axis = spiral_counts(radius * oversampling)
     directions = saff_kuijlaars_directions(n_sphere)

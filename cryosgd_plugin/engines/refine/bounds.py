@@ -71,7 +71,7 @@ class LevelBound:
         self.level_radius, self.radius = coarse.polar.radius, radius
         self.shrinkage = np.asarray(shrinkage, np.float32)[:, 1:radius + 1]
         self._tail = _tail_power(coarse, fine, halves, PolarGrid(radius, n_angles))
-        self._cells = _cell_terms(coarse, halves, extent_a, rng)
+        self._cells = _cell_terms(coarse, fine, halves, extent_a, rng)
 
     def of(self, ctf_power) -> CellBound:
         """For images whose C²/σ² on the rings is given: (n, radius, n_angles / 2)."""
@@ -120,17 +120,23 @@ def _tail_power(coarse, fine, halves, polar):
     return found
 
 
-def _cell_terms(coarse, halves, extent_a, rng):
+def _nearest(coarse, poses):
+    """(n, 3, 3) the rotations of a grid in whose cells some (n, 3, 3) lie."""
+    rot, tilt, _ = matrix_to_euler(poses)
+    pixels = healpix.ang2pix(coarse.nside, np.radians(tilt), np.radians(rot), nest=True)
+    frames = euler_to_matrix(*healpix_directions(coarse.nside)[pixels].T, 0.0)
+    step = 360 / coarse.polar.n_angles
+    turns = [parallel_transport_psi(frame[None], pose)[0] for frame, pose in zip(frames, poses)]
+    return in_plane_rotation(step * np.rint(np.array(turns) / step)) @ frames
+
+
+def _cell_terms(coarse, fine, halves, extent_a, rng):
     """[((samples, rings), (samples, rings)) float32] of each map: with Y at a pose drawn at random and ΔY = Y − the
     slice at the grid pose of its cell, means over each ring of Re conj(ΔY) Y and of |ΔY|², times its area."""
     polar = coarse.polar
     poses = random_rotations(CELL_SAMPLES, rng)
-    rot, tilt, _ = matrix_to_euler(poses)
-    pixels = healpix.ang2pix(coarse.nside, np.radians(tilt), np.radians(rot), nest=True)
-    frames = euler_to_matrix(*healpix_directions(coarse.nside)[pixels].T, 0.0)
-    step = 360 / polar.n_angles
-    turns = [parallel_transport_psi(frame[None], pose)[0] for frame, pose in zip(frames, poses)]
-    grid = in_plane_rotation(step * np.rint(np.array(turns) / step)) @ frames
+    # where the next level has the same directions and angles it only cuts the shifts
+    grid = poses if fine.nside == coarse.nside and fine.polar == polar else _nearest(coarse, poses)
     points = polar.points()
     shifts = rng.uniform(-0.5, 0.5, (len(poses), 2)) * coarse.shift_step_a / extent_a
     moved = np.exp(-2j * np.pi * (shifts @ points.T)).astype(np.complex64)

@@ -7,6 +7,7 @@ from typing import Optional
 from ...core.settings import Settings, need
 from ...core.symmetry import point_group
 from ...ops.slicing import KERNELS
+from ..abinitio.grids import SHIFT_STEP, usual_shift_step
 
 SEARCHES = ("bounded", "exhaustive", "local")
 MARGINALS = ("soft", "best")
@@ -97,6 +98,13 @@ class RefineConfig(Settings):
     def shift_range(self) -> float:
         """Largest shift searched, Å."""
         return max(10.0, 0.06 * self.diameter_a) if self.shift_range_a is None else self.shift_range_a
+
+    @property
+    def shift_steps(self) -> tuple:
+        """Steps of the shifts at the resolution in use, over it: fine ones are cut out of coarse ones, most of which a
+        bound leaves out."""
+        usual = usual_shift_step(self.symmetry)
+        return (SHIFT_STEP, usual) if usual < SHIFT_STEP / 1.5 else (usual,)
 
     @property
     def search_shift_step(self) -> float:

@@ -126,7 +126,7 @@ class Refinement:
         if self.references is None:
             self.references = self._scaled(self._given)
         radius = radius_of_maps(self.radius, config.box_size, last)
-        preparer = self._preparer(radius)
+        preparer = self.preparer(radius)
         sums, posed, certificate = [], [], None
         for half, rows in enumerate(self._drawn()):
             one, blocks, certified = self._pose_half(half, rows, preparer)
@@ -162,7 +162,7 @@ class Refinement:
         poser = self._poser(self.references[half], preparer)
         sums = HalfSums(config.classes, len(self.table.optics), preparer.radius, self.radius)
         posed = []
-        for rows in self._blocks(drawn):
+        for rows in self.blocks(drawn):
             result = poser.add(self.source.images(rows, config.box_size), self.table, rows, self._noise_of(half, rows),
                                sums)
             self.results.keep(rows, result, self.operators)
@@ -190,12 +190,12 @@ class Refinement:
         everything = BoundedSearch(search.levels, shrinkage=None, rng=rng, threads=self.threads, exhaustive=True)
         parts = [certify(search, everything, preparer.low_passed(self.source.images(rows, self.config.box_size)),
                          self.table, rows, self._noise_of(half, rows), self.operators)
-                 for rows in self._blocks(sample)]
+                 for rows in self.blocks(sample)]
         n_poses = finest.n_rows * finest.grid.polar.n_angles * len(finest.grid.shifts_a)
         return as_record(parts, n_poses, time.perf_counter() - started)
 
-    def _blocks(self, rows):
-        """The given rows in blocks of one optics group each."""
+    def blocks(self, rows):
+        """The given rows in blocks (b,) of one optics group each."""
         for group in np.unique(self.table.optics_id[rows]):
             members = rows[self.table.optics_id[rows] == group]
             for first in range(0, len(members), BLOCK):
@@ -219,9 +219,10 @@ class Refinement:
                                    exhaustive=config.search == "exhaustive", deviations=config.deviations, **common)
         return Poser(search, preparer, self.operators, soft=config.marginal == "soft", kernel=config.kernel)
 
-    def _preparer(self, radius):
+    def preparer(self, radius: int, pose_radius: int = None) -> ImagePreparer:
+        """Of images up to a Fourier radius; for poses up to the one in use, or to `pose_radius`."""
         config = self.config
-        return ImagePreparer(radius, self.radius, box_size=config.box_size, pixel_size=config.pixel_size,
+        return ImagePreparer(radius, pose_radius or self.radius, box_size=config.box_size, pixel_size=config.pixel_size,
                              mask_radius_a=mask_radius_a(config.diameter_a, config.shift_range))
 
     def _make_maps(self, sums, radius):
@@ -254,10 +255,10 @@ class Refinement:
 
     def _scaled(self, references):
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""
-        scaled, preparer = [], self._preparer(self.radius)
+        scaled, preparer = [], self.preparer(self.radius)
         for half, rows in enumerate(self.rows):
             sample = rows[::max(1, len(rows) // SCALE_IMAGES)][:SCALE_IMAGES]
-            blocks = [(part, self.source.images(part, self.config.box_size)) for part in self._blocks(sample)]
+            blocks = [(part, self.source.images(part, self.config.box_size)) for part in self.blocks(sample)]
             maps = references * self.mask
             level = self._level_stack(maps)[-1]
             part, images = max(blocks, key=lambda block: len(block[0]))

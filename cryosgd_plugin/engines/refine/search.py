@@ -24,8 +24,8 @@ DEVIATIONS = 4.0
 SOFT_MARGIN = 7.0
 # pairs of direction and shift that the descent to the incumbent keeps at each level
 BEAM = 6
-# pairs that survive a level, at most: an image that says too little for a bound keeps its best ones
-MAX_PAIRS = 1500
+# pairs of the next level that survivors are cut into, at most: an image that says too little for a bound keeps its best
+MAX_CHILDREN = 18_000
 # complex numbers of slices, and scores of one image, that are held at a time
 BANK_NUMBERS, SCORE_NUMBERS = 2e7, 2e7
 # threads that may hold so many scores each; more of them share
@@ -48,8 +48,8 @@ class FoundPoses:
     entropy : of the posterior over all of these, nats
     drawn : (DRAWN, 3) rows, shifts and angles of poses drawn from all of these by their posterior
     scored : poses scored on all levels; pruned : for each level but the last the share of the whole grid's pairs of
-    direction and shift, in cells of that level, that were given up by then; capped : whether MAX_PAIRS decided, and not
-    the bound; incumbent : score of the pose that the bound was held against
+    direction and shift, in cells of that level, that were given up by then; capped : whether MAX_CHILDREN decided, and
+    not the bound; incumbent : score of the pose that the bound was held against
     """
 
     rows: np.ndarray
@@ -147,8 +147,9 @@ class BoundedSearch:
         level = self.levels[depth]
         bound = self._bound(depth, pairs, top, most)
         kept = np.flatnonzero(bound >= incumbent - self.soft_margin)
-        if len(kept) > MAX_PAIRS:
-            kept = kept[np.argpartition(-bound[kept], MAX_PAIRS)[:MAX_PAIRS]]
+        most_kept = int(MAX_CHILDREN / self._cells[depth].children_each)
+        if len(kept) > most_kept:
+            kept = kept[np.argpartition(-bound[kept], most_kept)[:most_kept]]
             found.capped = True
         elif not len(kept):
             # the incumbent's own cell, where the noise is beyond what the bound allows for
@@ -239,25 +240,32 @@ class _Cells:
         self.order = order
         self.n_coarse, self.n_fine = coarse.grid.n_directions, fine.grid.n_directions
         self.shifts_coarse, self.shifts_fine = len(coarse.grid.shifts_a), len(fine.grid.shifts_a)
+        self.children_each = (self.n_fine * self.shifts_fine) / (self.n_coarse * self.shifts_coarse)
         gap = np.abs(fine.grid.shifts_a[:, None] - coarse.grid.shifts_a[None]).max(axis=2)
         within = gap <= 0.5 * (coarse.grid.shift_step_a + fine.grid.shift_step_a) + 1e-6
         # at the rim of the circle a shift may lie in no cell: it goes with the nearest
         within[np.arange(len(gap)), gap.argmin(axis=1)] = True
-        self.near = [np.flatnonzero(column) for column in within.T]
+        self._near = within.T.astype(np.float32)
         self._direction, self._shift = fine.grid.parents, gap.argmin(axis=1)
         # a shift within the cell may be likelier beforehand than the cell's own
         weights = fine.grid.log_shift_weights
-        self.prior_gain = np.array([weights[near].max() for near in self.near]) - coarse.grid.log_shift_weights
+        likeliest = np.array([weights[near].max(initial=-np.inf) for near in within.T])
+        self.prior_gain = likeliest - coarse.grid.log_shift_weights
 
     def children(self, pairs) -> np.ndarray:
         """Sorted numbers of the finer level's pairs, row · shifts + shift."""
         rows, shifts = np.divmod(pairs, self.shifts_coarse)
-        structure, direction = np.divmod(rows, self.n_coarse)
-        found = []
-        for k, d, s in zip(structure, direction, shifts):
-            fine = k * self.n_fine + self.order[self.bounds[d]:self.bounds[d + 1]]
-            found.append((fine[:, None] * self.shifts_fine + self.near[s]).ravel())
-        return np.unique(np.concatenate(found))
+        used, row = np.unique(rows, return_inverse=True)
+        marked = np.zeros((len(used), self.shifts_coarse), np.float32)
+        marked[row, shifts] = 1
+        structure, direction = np.divmod(used, self.n_coarse)
+        counts = self.bounds[direction + 1] - self.bounds[direction]
+        parent = np.repeat(np.arange(len(used)), counts)
+        place = np.arange(len(parent)) - np.repeat(np.cumsum(counts) - counts, counts)
+        fine = structure[parent] * self.n_fine + self.order[self.bounds[direction][parent] + place]
+        order = np.argsort(fine)
+        number, shift = np.nonzero((marked @ self._near > 0)[parent[order]])
+        return fine[order][number] * self.shifts_fine + shift
 
     def parents(self, pairs) -> np.ndarray:
         """The coarser level's pair whose cell holds each of the finer one's: of several cells that of the nearest
