@@ -80,11 +80,13 @@ def parsed(parser, words=None) -> argparse.Namespace:
 # ---- processes
 @dataclass(frozen=True)
 class Run:
-    """A finished run or simulation: its folder, wall seconds and CPU seconds."""
+    """A finished run or simulation: its folder, wall seconds, CPU seconds and the most memory it held, GB (nan where
+    its record is older than that figure)."""
 
     folder: Path
     seconds: float
     cpu: float
+    memory_gb: float = float("nan")
 
     @property
     def results(self) -> ResultFolder:
@@ -96,7 +98,8 @@ class Run:
 
 
 def timed(command, log):
-    """(wall seconds, CPU seconds) of a command whose output goes to the file `log`. Raises CommandFailed."""
+    """(wall seconds, CPU seconds, GB of its largest resident set) of a command whose output goes to the file `log`.
+    Raises CommandFailed."""
     start = time.perf_counter()
     with open(log, "wb") as file:
         process = subprocess.Popen([os.fspath(word) for word in command], stdout=file, stderr=subprocess.STDOUT)
@@ -106,7 +109,8 @@ def timed(command, log):
     if process.returncode:
         last = Path(log).read_text(encoding="utf-8", errors="replace")[-1500:]
         raise CommandFailed(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{last}")
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    # Linux counts in KiB
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
 
 
 def abinitio(particles, folder, *words, reuse: bool = False) -> Run:
@@ -123,14 +127,14 @@ def engine_run(command, particles, folder, *words, reuse: bool = False) -> Run:
     if known is not None:
         if known["words"] != words:
             raise SystemExit(f"{folder} was run with {' '.join(known['words'])}; give another -o")
-        return Run(folder, known["seconds"], known["cpu"])
+        return Run(folder, known["seconds"], known["cpu"], known.get("memory_gb", float("nan")))
     # what was interrupted begins anew: the CPU time of its first part is not known
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    seconds, cpu = timed([sys.executable, "-m", "cryosgd_plugin.cli", command, words[0], "-o", folder, *words[1:]],
-                         f"{folder}.log")
-    _keep_record(folder, words, seconds, cpu)
-    return Run(folder, seconds, cpu)
+    used = timed([sys.executable, "-m", "cryosgd_plugin.cli", command, words[0], "-o", folder, *words[1:]],
+                 f"{folder}.log")
+    _keep_record(folder, words, *used)
+    return Run(folder, *used)
 
 
 def engine_for(particles, *words, threads: int = 1, seed: int = 0):
@@ -194,9 +198,9 @@ def simulated(folder, *words, reuse: bool = False) -> SimulatedSet:
     known = _record(folder)
     if not (reuse and known is not None and known["words"] == words):
         folder.mkdir(parents=True, exist_ok=True)
-        seconds, cpu = timed([sys.executable, "-m", "cryosgd_plugin.cli", "simulate", "-o", folder, "--overwrite",
-                              *words], f"{folder}.log")
-        _keep_record(folder, words, seconds, cpu)
+        used = timed([sys.executable, "-m", "cryosgd_plugin.cli", "simulate", "-o", folder, "--overwrite", *words],
+                     f"{folder}.log")
+        _keep_record(folder, words, *used)
     return read_set(folder)
 
 
@@ -366,5 +370,6 @@ def _record(folder):
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def _keep_record(folder, words, seconds, cpu):
-    (folder / RECORD).write_text(json.dumps(dict(words=words, seconds=seconds, cpu=cpu)), encoding="utf-8")
+def _keep_record(folder, words, seconds, cpu, memory_gb):
+    record = dict(words=words, seconds=seconds, cpu=cpu, memory_gb=memory_gb)
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
