@@ -1,0 +1,80 @@
+"""What the data say of a map: the quadratic of paper 3 eq. 28, each Fourier coefficient with its own weight."""
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft
+
+from ...core.backend import array_module
+from ...core.errors import InputError
+
+
+class FourierData:
+    """½ Σ N |Ax − V̂|² over all Fourier coefficients, A unitary: how well a map x explains an unregularised one.
+
+    volume : (d, d, d) float32, the unregularised map, whose transform is V̂
+    weight : (d, d, d // 2 + 1) float32, N ≥ 0 in the layout of rfftn: one over the variance of a coefficient of the
+        unitary transform; 0 where there are no data
+    Raises InputError: shapes that don't fit, values that are no numbers, negative weights, no data at all.
+    """
+
+    def __init__(self, volume, weight, threads: int = 1):
+        self.xp, self.threads = array_module(volume), threads
+        self.volume, self.weight = volume, weight
+        d = volume.shape[0]
+        if volume.shape != (d,) * 3:
+            raise InputError(f"a map of {' × '.join(map(str, volume.shape))} px is not a cube; pad it to equal sides")
+        if weight.shape != (d, d, d // 2 + 1):
+            raise InputError(f"Fourier weights of {weight.shape} do not belong to a map of {d} px, which has "
+                             f"{(d, d, d // 2 + 1)}; make both from one reconstruction")
+        for what, values in (("map", volume), ("Fourier weights", weight)):
+            bad = int((~self.xp.isfinite(values)).sum())
+            if bad:
+                raise InputError(f"{bad} values of the {what} are not finite numbers; reconstruct it anew")
+        if float(weight.min()) < 0:
+            raise InputError(f"the least Fourier weight is {float(weight.min()):.3g}, below 0; weights are one over a "
+                             "variance")
+        # of both halves of the transform: the planes that are their own mates count once
+        self._both = np.full(d // 2 + 1, 2.0, np.float32)
+        self._both[0] = 1
+        if d % 2 == 0:
+            self._both[-1] = 1
+        self._both = self.xp.asarray(self._both)
+        self.mean_weight = self._mean(weight)
+        if not self.mean_weight > 0:
+            raise InputError("no Fourier coefficient has any data; give a reconstruction of at least one particle")
+        self.largest_weight = float(weight.max())
+        self.pull = weight * self.transform(volume)
+        self.pull_rms = float(self.xp.sqrt((self.inverse(self.pull).astype(self.xp.float64) ** 2).mean()))
+
+    @property
+    def box(self) -> int:
+        return self.volume.shape[0]
+
+    def transform(self, x):
+        """(d, d, d // 2 + 1) complex64: the raw transform; norms cancel where it is undone."""
+        if self.xp is np:
+            return fft.rfftn(x, workers=self.threads)
+        return self.xp.fft.rfftn(x).astype(self.xp.complex64)
+
+    def inverse(self, coefficients):
+        """(d, d, d) float32, the inverse of `transform`."""
+        shape = (self.box,) * 3
+        if self.xp is np:
+            return fft.irfftn(coefficients, shape, workers=self.threads)
+        return self.xp.fft.irfftn(coefficients, shape).astype(self.xp.float32)
+
+    def misfit(self, x, chosen=None) -> float:
+        """½ Σ N |Ax − V̂|², of all coefficients or those of a (d, d, d // 2 + 1) bool array."""
+        gap = self.transform(x) - self.transform(self.volume)
+        power = self.weight * (gap.real ** 2 + gap.imag ** 2)
+        if chosen is not None:
+            power = power * chosen
+        # the raw transform is √(d³) times the unitary one
+        return 0.5 * float((power.sum(axis=(0, 1), dtype=self.xp.float64) * self._both).sum()) / self.box ** 3
+
+    def without(self, left_out) -> "FourierData":
+        """The same data without the coefficients of a (d, d, d // 2 + 1) bool array."""
+        return FourierData(self.volume, self.xp.where(left_out, self.xp.float32(0), self.weight), self.threads)
+
+    def _mean(self, weight):
+        return float((weight.mean(axis=(0, 1), dtype=self.xp.float64) * self._both).sum()) / self.box

@@ -1,0 +1,164 @@
+"""The map of paper 3: weighted least squares in Fourier space with log-norm sparsity and log total variation.
+
+    ½ Σ N |Ax − V̂|² + α Σ log(|x| + ε) + β Σ log(|∇x| + ε') + γ ‖x − x_previous‖²                    (eq. 31, 22)
+
+The logarithms are replaced by their tangents at the last map (eq. 11), which leaves weighted ℓ1 and TV norms: a convex
+problem, solved by proximal gradient steps (eq. 20-21) with Nesterov's smoothed TV, plain or accelerated (FISTA: Beck &
+Teboulle 2009, with the restarts of O'Donoghue & Candès 2015). Then the weights are made anew.
+
+Memory: seven arrays of the map's size and two of its transform. An iteration is two transforms and two passes.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.errors import InputError
+from ...ops.total_variation import flux_scale, gradient_norm, proximal_step, smoothed_variation
+from .config import SparseTVConfig
+from .problem import FourierData
+
+# a difference of neighbours stretches a map by at most this, squared, over three axes
+DIFFERENCE_NORM2 = 12.0
+# share of voxels that must be left of a map, and of its power
+LEAST_VOXELS, LEAST_POWER = 1e-4, 1e-3
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """The parameters in the units of the map and its data."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    epsilon: float
+    epsilon_tv: float
+    mu: float
+
+
+@dataclass(frozen=True)
+class SparseTVMap:
+    """What came out.
+
+    volume : (d, d, d) float32; strengths; gap : relative fixed-point gap of the last convex problem
+    gaps : of each of its predecessors and of itself, a list of lists over iterations
+    zeros : share of voxels that are exactly 0; variation : Σ |∇x| over that of the unregularised map
+    """
+
+    volume: np.ndarray
+    strengths: Strengths
+    gap: float
+    gaps: list
+    zeros: float
+    variation: float
+
+
+def strengths_for(data: FourierData, config: SparseTVConfig, epsilon: float) -> Strengths:
+    """The absolute parameters of a data term (paper 3 §2.5); epsilon : where the config leaves it open."""
+    epsilon = config.epsilon or epsilon
+    tv = config.epsilon_ratio * epsilon
+    return Strengths(config.alpha * data.pull_rms * epsilon, config.beta * data.pull_rms * tv,
+                     config.gamma * data.mean_weight, epsilon, tv, config.smoothing / np.sqrt(data.mean_weight))
+
+
+def sparse_tv_map(data: FourierData, config: SparseTVConfig, *, epsilon: float, start=None,
+                  previous=None) -> SparseTVMap:
+    """Solve for a map.
+
+    epsilon : the density level of the molecule, used where the config has none; start : first map, whose weights are
+    the first ones, the unregularised map if None; previous : of the last M-step, for γ
+    Raises InputError where the penalties leave nothing of the map.
+    """
+    xp, strengths = data.xp, strengths_for(data, config, epsilon)
+    solver = _Convex(data, strengths, previous, config)
+    x = data.volume if start is None else start
+    gaps = []
+    for _ in range(1 if config.convex else config.reweightings):
+        solver.weigh(x)
+        x, found = solver.solve(x)
+        gaps.append(found)
+    zeros = float((x == 0).mean())
+    power = float((x.astype(xp.float64) ** 2).sum())
+    if 1 - zeros < LEAST_VOXELS or power < LEAST_POWER * _expected_power(data):
+        raise InputError(f"the penalties α {config.alpha:g} and β {config.beta:g} leave nothing of the map "
+                         f"({1 - zeros:.2%} of the voxels); lower them, or check ε ({strengths.epsilon:.3g})")
+    ones = xp.ones_like(x)
+    before = smoothed_variation(data.volume, ones, strengths.mu)
+    return SparseTVMap(x, strengths, gaps[-1][-1], gaps, zeros,
+                       smoothed_variation(x, ones, strengths.mu) / before if before else 0.0)
+
+
+def objective(data: FourierData, strengths: Strengths, x, previous=None) -> float:
+    """What is minimised, with the smoothed gradient under the logarithm (see the head of this file)."""
+    xp = data.xp
+    norm = gradient_norm(x).astype(xp.float64)
+    smooth = xp.where(norm < strengths.mu, norm ** 2 / (2 * strengths.mu), norm - strengths.mu / 2)
+    total = data.misfit(x) + strengths.alpha * float(xp.log(xp.abs(x).astype(xp.float64) + strengths.epsilon).sum())
+    total += strengths.beta * float(xp.log(smooth + strengths.epsilon_tv).sum())
+    if previous is not None:
+        total += strengths.gamma * float(((x - previous).astype(xp.float64) ** 2).sum())
+    return total
+
+
+def _expected_power(data):
+    """Power of the map that a Wiener filter would leave at half of the mean weight: a yardstick for an empty map."""
+    spectrum = data.pull / (data.weight + data.mean_weight)
+    return float((data.inverse(spectrum).astype(data.xp.float64) ** 2).sum())
+
+
+class _Convex:
+    """The problem with fixed weights, its step and its solution."""
+
+    def __init__(self, data, strengths, previous, config):
+        self.data, self.strengths, self.config, self.xp = data, strengths, config, data.xp
+        gamma = 0.0 if previous is None else 2 * strengths.gamma
+        self.diagonal = data.weight + self.xp.float32(gamma)
+        self.pull = data.pull if previous is None else data.pull + self.xp.float32(gamma) * data.transform(previous)
+        self._quadratic = data.largest_weight + gamma
+
+    def weigh(self, x):
+        """Take the tangents of the logarithms at x, or with a convex penalty their slopes at 0."""
+        xp, strengths, threads = self.xp, self.strengths, self.data.threads
+        if self.config.convex:
+            self.limit = xp.full_like(x, strengths.alpha / strengths.epsilon)
+            self.weight = xp.full_like(x, strengths.beta / strengths.epsilon_tv)
+        else:
+            self.limit = xp.float32(strengths.alpha) / (xp.abs(x) + xp.float32(strengths.epsilon))
+            self.weight = xp.float32(strengths.beta) / (gradient_norm(x, threads) + xp.float32(strengths.epsilon_tv))
+        # no curvature of the smoothed norm is above its weight over μ
+        self.step = 1 / (self._quadratic + DIFFERENCE_NORM2 * float(self.weight.max()) / strengths.mu)
+
+    def advance(self, x):
+        """One proximal gradient step."""
+        threads = self.data.threads
+        slope = self.data.inverse(self.diagonal * self.data.transform(x) - self.pull)
+        scale = flux_scale(x, self.weight, self.strengths.mu, threads)
+        return proximal_step(x, slope, scale, self.step, self.limit, threads)
+
+    def solve(self, x):
+        """(x, [gap of each iteration])."""
+        gaps, at, momentum = [], x, 1.0
+        accelerated = self.config.method == "fista"
+        for _ in range(self.config.iterations):
+            new = self.advance(at)
+            change = new - at
+            # of a step of 1 / mean N, whatever the one taken: a short step moves little and proves nothing
+            gaps.append(self._norm(change) / max(self._norm(new), 1e-30) / (self.step * self.data.mean_weight))
+            if accelerated:
+                travelled = new - x
+                if float(self.xp.vdot(change, travelled)) < 0:
+                    # the momentum points uphill: begin anew from here
+                    momentum = 1.0
+                following = 0.5 * (1 + np.sqrt(1 + 4 * momentum ** 2))
+                at = new + self.xp.float32((momentum - 1) / following) * travelled
+                momentum = following
+            else:
+                at = new
+            x = new
+            if gaps[-1] < self.config.tolerance:
+                break
+        return x, gaps
+
+    def _norm(self, x):
+        return float(self.xp.sqrt(self.xp.vdot(x, x).real))
