@@ -6,6 +6,7 @@ from scipy import fft
 
 from ...core.backend import array_module
 from ...core.errors import InputError
+from ...core.shells import friedel_weights
 
 
 class FourierData:
@@ -33,12 +34,7 @@ class FourierData:
         if float(weight.min()) < 0:
             raise InputError(f"the least Fourier weight is {float(weight.min()):.3g}, below 0; weights are one over a "
                              "variance")
-        # of both halves of the transform: the planes that are their own mates count once
-        self._both = np.full(d // 2 + 1, 2.0, np.float32)
-        self._both[0] = 1
-        if d % 2 == 0:
-            self._both[-1] = 1
-        self._both = self.xp.asarray(self._both)
+        self._both = friedel_weights(d, self.xp)
         self.mean_weight = self._mean(weight)
         if not self.mean_weight > 0:
             raise InputError("no Fourier coefficient has any data; give a reconstruction of at least one particle")

@@ -1,0 +1,62 @@
+"""What the Fourier coefficients of a reconstruction weigh: one over the variance of each."""
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.fourier import fft3_centred
+from ...core.shells import friedel_weights, shell_index_3d
+from ...ops.slicing import PADDING
+
+# the FSC between which noise and signal are told apart by it
+LEAST_FSC, MOST_FSC = 1e-3, 0.999
+
+
+def weights_of_sums(weight, box_size: int, n_operators: int = 1):
+    """(d, d, d // 2 + 1) float32 N in the layout of rfftn, from the weights of a back-projection.
+
+    weight : Hermitian half volume, Σ C²/σ² at each node of a volume padded twice, the mean over the point group's
+    n_operators. Every image was seen under all of these, and a coefficient of the box is what the nodes within half a
+    pixel of it say: their sum, those at the rim by half. N is of the unitary transform.
+    """
+    centre = weight.shape[0] // 2
+    # x < 0 lies at the mates of x > 0
+    mates = weight[::-1, ::-1, 1:2]
+    line = np.concatenate([mates, weight], axis=2)
+    for axis in range(3):
+        before, at, after = (_part(line, axis, part) for part in (slice(None, -2), slice(1, -1), slice(2, None)))
+        line = 0.5 * before + at + 0.5 * after
+    # of the nodes that are left those at whole pixels: the centre is now at centre − 1
+    first = (centre - 1) % PADDING
+    found = line[first::PADDING, first::PADDING, ::PADDING]
+    reach = found.shape[0] // 2
+    reach_in = min(reach, (box_size - 1) // 2, found.shape[2] - 1)
+    whole = np.zeros((box_size, box_size, box_size // 2 + 1), np.float32)
+    line = np.arange(-reach_in, reach_in + 1)
+    whole[np.ix_(line % box_size, line % box_size, np.arange(reach_in + 1))] = found[
+        np.ix_(line + reach, line + reach, np.arange(reach_in + 1))]
+    return whole * np.float32(n_operators * box_size ** 3)
+
+
+def weights_of_halves(first, second, curve=None):
+    """(d, d, d // 2 + 1) float32 N of one of two half-maps of which nothing else is known: equal within a shell.
+
+    curve : (d // 2 + 1,) their FSC where it is known better than from the whole box. The noise of a shell is 1 − FSC of
+    its power; beyond the last shell it is that of the last one.
+    """
+    box = first.shape[0]
+    a, b = fft3_centred(first), fft3_centred(second)
+    shells = np.minimum(shell_index_3d(box), box // 2)
+    both = np.broadcast_to(friedel_weights(box), shells.shape).ravel()
+
+    def summed(values):
+        return np.bincount(shells.ravel(), (values.ravel() * both).astype(float), box // 2 + 1)
+
+    power = 0.5 * summed(np.abs(a) ** 2 + np.abs(b) ** 2)
+    if curve is None:
+        curve = summed((a * b.conj()).real) / np.maximum(power, 1e-30)
+    noise = (1 - np.clip(curve, LEAST_FSC, MOST_FSC)) * power / np.maximum(summed(np.ones(shells.shape)), 1) / box ** 3
+    return np.where(noise > 0, 1 / np.maximum(noise, 1e-30), 0).astype(np.float32)[shells]
+
+
+def _part(array, axis, part):
+    return array[(slice(None),) * axis + (part,)]
