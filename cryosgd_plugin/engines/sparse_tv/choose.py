@@ -1,0 +1,85 @@
+"""Penalties chosen by what they foretell: Fourier coefficients of one half that its map has not seen.
+
+Each half chooses by itself. A tenth of its coefficients is left out; a map of the others is held against them. Where
+the penalties describe the molecule it foretells them better than the bare data could, and too strong ones make it
+worse again. Nothing crosses between the halves: the program of paper 3 chooses by the other half's data, after which
+its FSC is no longer one of independent maps.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import fft
+
+from ...core.errors import InputError
+from ...core.fourier import resample_volume
+from .config import SparseTVConfig
+from .problem import FourierData
+from .solver import sparse_tv_map
+
+# share of the coefficients that is left out
+HELD_OUT = 0.1
+# what is tried, of each penalty; paper 3 found 1.6 to 1.8 for β and 0.4 to 0.5 for α
+ALPHAS = (0.0, 0.1, 0.25, 0.5, 1.0)
+BETAS = (0.0, 0.25, 0.5, 1.0, 1.6, 2.2)
+# maps of more px are chosen by their low frequencies alone
+LARGEST_BOX = 96
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was tried: a row (α, β, misfit of the held-out coefficients less that of no map at all, in nats per
+    coefficient) each, and the best config. A misfit is nan where nothing was left of the map."""
+
+    config: SparseTVConfig
+    tried: list
+
+
+def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, rng, start=None, alphas=ALPHAS,
+           betas=BETAS) -> Choice:
+    """Find α and β of `config` for the data of one half: β first, then α, then β once more.
+
+    rng : draws the coefficients that are left out. start : as of `sparse_tv_map`.
+    """
+    data, start, epsilon = _reduced(data, start, config.epsilon or epsilon)
+    given, config = config, replace(config, epsilon=None)
+    left_out = held_out(data, rng)
+    rest, count = data.without(left_out), float((data.weight > 0)[left_out].sum())
+    nothing = data.misfit(0 * data.volume, left_out)
+    tried = {}
+
+    def score(alpha, beta):
+        if (alpha, beta) not in tried:
+            try:
+                found = sparse_tv_map(rest, replace(config, alpha=alpha, beta=beta), epsilon=epsilon, start=start)
+                tried[alpha, beta] = (data.misfit(found.volume, left_out) - nothing) / count
+            except InputError:
+                tried[alpha, beta] = np.nan
+        value = tried[alpha, beta]
+        return np.inf if np.isnan(value) else value
+
+    alpha = min(alphas, key=lambda one: abs(one - config.alpha))
+    for _ in range(2):
+        beta = min(betas, key=lambda one: score(alpha, one))
+        alpha = min(alphas, key=lambda one: score(one, beta))
+    return Choice(replace(given, alpha=alpha, beta=beta), [(a, b, value) for (a, b), value in tried.items()])
+
+
+def held_out(data: FourierData, rng):
+    """(d, d, d // 2 + 1) bool: a tenth of the coefficients, each with its Friedel mate."""
+    # the size of a real map's coefficients is the same at both mates
+    sizes = np.abs(fft.rfftn(rng.standard_normal((data.box,) * 3).astype(np.float32)))
+    return data.xp.asarray(sizes <= np.quantile(sizes, HELD_OUT))
+
+
+def _reduced(data, start, epsilon):
+    """The same in a box of LARGEST_BOX px at most, of the same side in Å."""
+    if data.box <= LARGEST_BOX:
+        return data, start, epsilon
+    # raw coefficients stay as they are: a voxel holds that much more, and a unitary coefficient that much less, squared
+    share = (LARGEST_BOX / data.box) ** 3
+    line = np.fft.fftfreq(LARGEST_BOX, 1 / LARGEST_BOX).astype(int)
+    weight = data.weight[line][:, line][:, :, :LARGEST_BOX // 2 + 1] * np.float32(share)
+    return (FourierData(resample_volume(data.volume, LARGEST_BOX), weight, data.threads),
+            None if start is None else resample_volume(start, LARGEST_BOX), epsilon / share)

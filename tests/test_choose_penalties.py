@@ -1,0 +1,59 @@
+"""α and β by the coefficients that a map has not seen."""
+import numpy as np
+import pytest
+
+from cryosgd_plugin.core.shells import shell_index_3d
+from cryosgd_plugin.engines.sparse_tv import choose as choose_module
+from cryosgd_plugin.engines.sparse_tv.choose import choose, held_out
+from cryosgd_plugin.engines.sparse_tv.config import SparseTVConfig
+from cryosgd_plugin.engines.sparse_tv.problem import FourierData
+from cryosgd_plugin.engines.sparse_tv.solver import sparse_tv_map
+from cryosgd_plugin.tests.test_sparse_tv import BOX, error, sample
+
+CONFIG = SparseTVConfig(iterations=40)
+
+
+def test_a_tenth_is_left_out_with_its_mates():
+    _, data = sample()
+    left = held_out(data, np.random.default_rng(0))
+    assert left.mean() == pytest.approx(0.1, abs=0.01)
+    mate = (-np.arange(BOX)) % BOX
+    assert np.array_equal(left[:, :, 0], left[mate][:, mate][:, :, 0])
+    assert data.without(left).weight[left].max() == 0
+
+
+def test_what_is_chosen_is_nearly_the_best_for_the_truth():
+    truth, data = sample(noise=0.15)
+    found = choose(data, CONFIG, epsilon=0.4, rng=np.random.default_rng(1))
+    errors = {(a, b): error(sparse_tv_map(data, SparseTVConfig(alpha=a, beta=b, iterations=40), epsilon=0.4).volume,
+                            truth) for a, b, value in found.tried if np.isfinite(value)}
+    chosen = errors[found.config.alpha, found.config.beta]
+    assert chosen < 1.5 * min(errors.values()) < 0.5 * max(errors.values()), errors
+    assert min(value for _, _, value in found.tried) < 0
+
+
+def test_penalties_that_empty_the_map_are_passed_over():
+    _, data = sample()
+    found = choose(data, CONFIG, epsilon=0.4, rng=np.random.default_rng(1), alphas=(0.1, 500.0), betas=(0.1,))
+    assert found.config.alpha == 0.1
+    assert np.isnan([value for alpha, _, value in found.tried if alpha == 500])
+
+
+def test_large_maps_are_chosen_by_their_low_frequencies(monkeypatch):
+    """The same problem on a finer grid has the same answer: the high frequencies hold nothing."""
+    truth, data = sample()
+    larger = 2 * BOX
+    raw = np.zeros((larger, larger, BOX + 1), complex)
+    line = np.fft.fftfreq(BOX, 1 / BOX).astype(int)
+    kept = np.abs(line) < BOX // 2
+    weight = np.zeros(raw.shape, np.float32)
+    at = np.ix_(line[kept], line[kept], np.arange(BOX // 2))
+    raw[at] = np.fft.rfftn(data.volume)[np.ix_(kept, kept, np.arange(BOX // 2))]
+    weight[at] = data.weight[np.ix_(kept, kept, np.arange(BOX // 2))] * 8
+    fine = FourierData(np.fft.irfftn(raw, (larger,) * 3).astype(np.float32), weight)
+    monkeypatch.setattr(choose_module, "LARGEST_BOX", BOX)
+    small, _, epsilon = choose_module._reduced(fine, None, 0.05)
+    assert small.box == BOX and epsilon == pytest.approx(0.4)
+    inner = shell_index_3d(BOX) < BOX // 2 - 2
+    np.testing.assert_allclose(small.weight[inner], data.weight[inner], rtol=1e-4)
+    assert small.pull_rms == pytest.approx(data.pull_rms, rel=0.1)
