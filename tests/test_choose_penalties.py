@@ -32,6 +32,14 @@ def test_what_is_chosen_is_nearly_the_best_for_the_truth():
     assert min(value for _, _, value in found.tried) < 0
 
 
+def test_a_start_that_has_seen_everything_is_no_help():
+    """Where nothing is penalised the coefficients that are left out stay what they were at the start: unknown."""
+    _, data = sample()
+    found = choose(data, CONFIG, epsilon=0.4, rng=np.random.default_rng(1), start=data.volume, alphas=(0.0,),
+                   betas=(0.0,))
+    assert found.tried[0][2] == pytest.approx(0, abs=1e-3)
+
+
 def test_penalties_that_empty_the_map_are_passed_over():
     _, data = sample()
     found = choose(data, CONFIG, epsilon=0.4, rng=np.random.default_rng(1), alphas=(0.1, 500.0), betas=(0.1,))

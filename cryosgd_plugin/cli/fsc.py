@@ -37,7 +37,7 @@ def run(arguments) -> int:
         check_absent(path, arguments.overwrite)
     (a, pixel_a), (b, pixel_b) = (read_volume(path, need_pixel_size=arguments.pixel_size is None)
                                   for path in arguments.maps)
-    box, pixel_size = a.shape[0], _pixel_size(arguments, pixel_a, pixel_b)
+    box, pixel_size = a.shape[0], common_pixel_size(arguments, pixel_a, pixel_b)
     if a.shape != b.shape:
         raise InputError(f"{arguments.maps[0]} has a box of {box} px, {arguments.maps[1]} one of {b.shape[0]} px; "
                          "resample one of them")
@@ -66,7 +66,8 @@ def run(arguments) -> int:
     return 0
 
 
-def _pixel_size(arguments, pixel_a, pixel_b):
+def common_pixel_size(arguments, pixel_a, pixel_b):
+    """Å/px of both `arguments.maps`, as given or as both headers say; raises InputError where these differ."""
     if arguments.pixel_size is not None:
         if not arguments.pixel_size > 0:
             raise InputError(f"--pixel-size {arguments.pixel_size:g} Å/px is not positive")

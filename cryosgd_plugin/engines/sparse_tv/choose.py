@@ -47,6 +47,9 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, rng, st
     left_out = held_out(data, rng)
     rest, count = data.without(left_out), float((data.weight > 0)[left_out].sum())
     nothing = data.misfit(0 * data.volume, left_out)
+    # no map may begin with what it is held against
+    seen = data.volume if start is None else start
+    start = data.inverse(data.transform(seen) * ~left_out)
     tried = {}
 
     def score(alpha, beta):

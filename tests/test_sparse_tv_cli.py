@@ -1,0 +1,83 @@
+"""`cryosgd sparse-tv`: what it leaves, that its resolution is that of the data, and what it refuses."""
+import json
+
+import numpy as np
+import pytest
+
+from cryosgd_plugin.cli import main
+from cryosgd_plugin.core.shells import fsc
+from cryosgd_plugin.io.volumes import read_volume, write_volume
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density
+
+SAID = "agree to"
+
+
+def halves(folder, truth, noise=0.1, seed=0):
+    """Paths of two half-maps with white noise."""
+    rng = np.random.default_rng(seed)
+    paths = [str(folder / f"half{number}.mrc") for number in (1, 2)]
+    for path in paths:
+        write_volume(path, (truth + noise * rng.standard_normal(truth.shape)).astype(np.float32), PIXEL)
+    return paths
+
+
+def run(tmp_path, paths, *words):
+    return main(["sparse-tv", *paths, "-o", str(tmp_path / "out"), "--diameter", "140", "--iterations", "30",
+                 "--threads", "1", *words])
+
+
+def test_it_leaves_maps_curves_pictures_and_a_summary(tmp_path, capsys):
+    truth = density()
+    assert run(tmp_path, halves(tmp_path, truth)) == 0
+    assert SAID in capsys.readouterr().out
+    out = tmp_path / "out"
+    found, pixel_size = read_volume(out / "volume.mrc")
+    traditional, _ = read_volume(out / "traditional.mrc")
+    assert pixel_size == pytest.approx(PIXEL) and found.shape == (BOX,) * 3
+    assert np.mean(fsc(found, truth)[4:]) > np.mean(fsc(traditional, truth)[4:]) + 0.05
+    for name in ("half1_regularised.mrc", "half2_regularised.mrc", "fsc.png", "comparison.png", "choice.png"):
+        assert (out / name).stat().st_size > 1000, name
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(summary["choices"]) == 2 and summary["maps"]["both"]["zeros"] > 0.1
+    assert summary["fsc"] != summary["fsc_regularised"]
+
+
+def test_halves_of_noise_have_no_resolution_whatever_their_regularised_maps_say(tmp_path, capsys):
+    """Both halves hold the same cloud and noise beyond it: the penalties give both clouds the same sharp rim."""
+    axis = np.arange(BOX) - BOX // 2
+    ball = 6 * np.exp(-(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis ** 2) / (2 * 3 ** 2))
+    rng = np.random.default_rng(3)
+    paths = [str(tmp_path / f"half{number}.mrc") for number in (1, 2)]
+    for path in paths:
+        write_volume(path, (rng.standard_normal(ball.shape) + ball).astype(np.float32), PIXEL)
+    assert run(tmp_path, paths, "--alpha", "1", "--beta", "1") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    high = slice(4, BOX // 2)
+    counts = 2 * np.pi * np.arange(BOX // 2 + 1)[high] ** 2
+    assert np.all(np.abs(np.array(summary["fsc"])[high]) < 3 / np.sqrt(counts))
+    assert np.any(np.array(summary["fsc_regularised"])[high] > 2 * 3 / np.sqrt(counts))
+
+
+@pytest.mark.parametrize("words, said", [
+    (("--alpha", "0.5"), "chosen together"), (("--epsilon", "0"), "is not positive"),
+    (("--alpha", "500", "--beta", "1"), "leave nothing of the map"), (("--alpha", "-1", "--beta", "1"), "is negative")])
+def test_bad_options_leave_no_folder(tmp_path, capsys, words, said):
+    assert run(tmp_path, halves(tmp_path, density()), *words) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_maps_are_refused(tmp_path, capsys):
+    first, second = halves(tmp_path, density())
+    small, broken = str(tmp_path / "small.mrc"), str(tmp_path / "broken.mrc")
+    write_volume(small, density(box=16), PIXEL)
+    volume = density()
+    volume[3, 3, :2] = np.nan
+    write_volume(broken, volume, PIXEL)
+    for paths, said in (((first, small), "24 and 16 px"), ((broken, second), "finite"),
+                        ((first, str(tmp_path / "none.mrc")), "none.mrc")):
+        assert run(tmp_path, list(paths)) == 1
+        assert said in capsys.readouterr().err
+    (tmp_path / "out").mkdir()
+    assert run(tmp_path, [first, second]) == 1
+    assert "exists; give a new folder" in capsys.readouterr().err
