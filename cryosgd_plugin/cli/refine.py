@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from ..core.errors import InputError
-from ..engines.refine.config import KERNELS, MARGINALS, SEARCHES, RefineConfig
+from ..engines.refine.config import KERNELS, MARGINALS, REGULARISATIONS, SEARCHES, RefineConfig
 from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
 
 
@@ -89,6 +89,15 @@ def _add_config_options(parser):
     add("--deviations", "deviations", "standard deviations of noise that the bound allows for", metavar="K")
     add("--marginal", "marginal", "sum over the poses that count, or take the best", choices=MARGINALS)
     add("--kernel", "kernel", "what images are back-projected with", choices=KERNELS)
+    add("--regularisation", "regularisation", "of the maps that particles are compared with: Wiener's, or sparse and "
+        "smooth (paper 3)", choices=REGULARISATIONS)
+    add("--alpha", "alpha", "sparsity of sparse-tv, in rms(AᴴDy) · ε", "chosen by each half", type=float, metavar="F")
+    add("--beta", "beta", "total variation of sparse-tv, in rms(AᴴDy) · ε'", "chosen by each half", type=float,
+        metavar="F")
+    add("--gamma", "gamma", "how much sparse-tv holds a map to the last iteration's, in the mean weight", metavar="F")
+    add("--epsilon", "epsilon", "density at which the molecule begins, for sparse-tv, in the maps' units",
+        "proposed from each map", type=float, metavar="F")
+    add("--epsilon-ratio", "epsilon_ratio", "ε' / ε of sparse-tv, 1/3 to 1", metavar="F")
     options.switch("--scale-correction", "scale_correction", "estimate how strong each particle's signal is")
     add("--iterations", "iterations", "at most so many with all particles, before the last one; some with samples of "
         "them come first", metavar="N")

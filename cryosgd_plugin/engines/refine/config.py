@@ -8,10 +8,13 @@ from ...core.settings import Settings, need
 from ...core.symmetry import point_group
 from ...ops.slicing import KERNELS
 from ..abinitio.grids import SHIFT_STEP, usual_shift_step
+from ..sparse_tv.config import SparseTVConfig
 
 SEARCHES = ("bounded", "exhaustive", "local")
 MARGINALS = ("soft", "best")
 MASKS = ("sphere", "dynamic", "map")
+REGULARISATIONS = ("wiener", "sparse-tv")
+SPARSE_TV = SparseTVConfig()
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class RefineConfig(Settings):
     mask : what references are masked with: "sphere" of the diameter, "dynamic" after each map, or "map" (given to the
         engine).
     kernel : what images are back-projected with, "trilinear" or "gaussian" (paper 3 §2.2).
+    regularisation : of the maps that particles are compared with, "wiener" or "sparse-tv" (paper 3).
+    alpha, beta, gamma, epsilon, epsilon_ratio : of sparse-tv, see SparseTVConfig; where alpha and beta are None each
+        half chooses its own.
     scale_correction : estimate how strong the signal of each particle is.
     iterations : at most so many with all particles before the last one; those with samples (schedule.py) come first.
     seed : of the halves and of all samples.
@@ -58,6 +64,12 @@ class RefineConfig(Settings):
     shift_range_a: Optional[float] = None
     mask: str = "dynamic"
     kernel: str = "trilinear"
+    regularisation: str = "wiener"
+    alpha: Optional[float] = None
+    beta: Optional[float] = None
+    gamma: float = SPARSE_TV.gamma
+    epsilon: Optional[float] = None
+    epsilon_ratio: float = SPARSE_TV.epsilon_ratio
     scale_correction: bool = True
     iterations: int = 20
     seed: int = 0
@@ -88,8 +100,13 @@ class RefineConfig(Settings):
         need(self.iterations >= 1, f"{self.iterations} iterations are too few; give at least 1")
         need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
         for what, value, known in (("search", self.search, SEARCHES), ("marginal", self.marginal, MARGINALS),
-                                   ("mask", self.mask, MASKS), ("kernel", self.kernel, KERNELS)):
+                                   ("mask", self.mask, MASKS), ("kernel", self.kernel, KERNELS),
+                                   ("regularisation", self.regularisation, REGULARISATIONS)):
             need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
+        need((self.alpha is None) == (self.beta is None), "α and β are chosen together; give both, or neither")
+        if self.regularisation == "sparse-tv":
+            # its own checks
+            _ = self.sparse_tv
         need(self.max_particles is None or self.max_particles > 1,
              f"max particles {self.max_particles} must be at least 2, or left out to use all")
         need(self.shift_range_a is None or self.shift_range_a >= 0, f"shift range {self.shift_range_a} Å is negative")
@@ -98,6 +115,17 @@ class RefineConfig(Settings):
     def shift_range(self) -> float:
         """Largest shift searched, Å."""
         return max(10.0, 0.06 * self.diameter_a) if self.shift_range_a is None else self.shift_range_a
+
+    @property
+    def penalties_chosen(self) -> bool:
+        """Whether each half chooses α and β of sparse-tv by itself."""
+        return self.alpha is None
+
+    @property
+    def sparse_tv(self) -> SparseTVConfig:
+        """The settings of sparse-tv, with its default penalties where they are to be chosen."""
+        penalties = {} if self.penalties_chosen else dict(alpha=self.alpha, beta=self.beta)
+        return SparseTVConfig(**penalties, gamma=self.gamma, epsilon=self.epsilon, epsilon_ratio=self.epsilon_ratio)
 
     @property
     def shift_steps(self) -> tuple:

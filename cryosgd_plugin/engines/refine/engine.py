@@ -29,10 +29,11 @@ from ..mask import dynamic_mask
 from .certificate import CertificatePlan, as_record, certify
 from .images import ImagePreparer
 from .local import LocalSearch
-from .maps import inverse_tau2, of_both, share_low, shell_means, solve
+from .maps import inverse_tau2, share_low, shell_means, solve
 from .memory import BLOCK
 from .particles import ParticleResults
 from .posing import HalfSums, Poser
+from .regularise import SparseTV, Wiener
 from .resolution import THRESHOLD, HalfMapCurves, half_map_curves
 from .schedule import Convergence, grown, next_radius, radius_of_maps
 from .search import BoundedSearch
@@ -85,6 +86,7 @@ class Refinement:
         self.sphere = soft_sphere(config.box_size, config.diameter_a / 2 / config.pixel_size,
                                   0.05 * config.diameter_a / config.pixel_size)
         self.mask = self.curve_mask = self.sphere if mask is None else mask
+        self._regulariser = self._make_regulariser()
         self._given = np.stack([low_passed(reference, self.radius) for reference in references])
         self.references = self.halves = self.whole = self.curves = self.spectra = None
 
@@ -100,6 +102,7 @@ class Refinement:
         """Everything that the next iteration depends on, and the maps, as arrays; there is none before the first."""
         state = {name: getattr(self, name) for name in self._saved}
         parts = dict(results=self.results.state(), convergence=self.convergence.state(),
+                     regulariser=self._regulariser.state(),
                      **{f"curves{k}": vars(curves) for k, curves in enumerate(self.curves)},
                      **{f"spectra{k}": vars(spectra) for k, spectra in enumerate(self.spectra)})
         return dict(state, certificate_budget=self._plan.budget,
@@ -116,6 +119,7 @@ class Refinement:
         self.results.restore(part("results"))
         self._plan.budget = int(state["certificate_budget"])
         self.convergence.restore(part("convergence"))
+        self._regulariser.restore(part("regulariser"))
         self.curves = [HalfMapCurves(**part(f"curves{k}")) for k in range(self.config.classes)]
         self.spectra = [ShellSpectra(**part(f"spectra{k}")) for k in range(self.config.classes)]
         self._apply_scale()
@@ -234,19 +238,25 @@ class Refinement:
         self.curves = [half_map_curves(first, second, self.mask, rng) for first, second in zip(*self.halves)]
         curves = np.stack([one.trusted for one in self.curves])
         curves[:, radius + 1:] = 0
-        regularised = np.stack([[self._solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight,
-                                                                                         curves)] for one in sums])
+        regularised = self._regulariser.halves(sums, self.halves, curves, radius, self.convergence.last)
         if config.mask == "dynamic":
             self.mask = dynamic_mask(regularised.mean(axis=(0, 1)), config.pixel_size, config.diameter_a)
         shared = config.extent_a / config.shared_resolution_a
         self.references = np.stack([share_low(first * self.mask, second * self.mask, shared)
                                     for first, second in zip(*regularised)], axis=1)
-        both = sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight
-        self.whole = np.stack([self._solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*both, curves)])
+        self.whole = self._regulariser.whole(sums, curves, radius)
         self.shell_fsc = curves
         noise = mean_noise(self.noise, [one.images for one in sums])
         self.spectra = [shell_spectra(curve, [one.weight[k] for one in sums], noise, self.curve_mask, radius,
                                       len(self.operators)) for k, curve in enumerate(curves)]
+
+    def _make_regulariser(self):
+        config, wiener = self.config, Wiener(self._solve)
+        if config.regularisation == "wiener":
+            return wiener
+        return SparseTV(config.sparse_tv, config.penalties_chosen, wiener, pixel_size=config.pixel_size,
+                        diameter_a=config.diameter_a, classes=config.classes, n_operators=len(self.operators),
+                        seed=config.seed, threads=self.threads)
 
     def _solve(self, numerator, weight, radius, curve=None):
         """A map of symmetrised sums, regularised by its FSC curve where one is given."""
@@ -294,7 +304,8 @@ class Refinement:
             capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
             change_deg=_median(results.change_deg[rows]), change_a=_median(results.change_a[rows]),
-            class_shares=[float(share) for share in results.class_mass[rows].mean(axis=0)])
+            class_shares=[float(share) for share in results.class_mass[rows].mean(axis=0)],
+            **self._regulariser.record())
 
 
 def low_passed(volume, radius: int):

@@ -1,0 +1,127 @@
+"""From the sums of both halves to the maps that particles are compared with: Wiener's, or paper 3's sparse and smooth.
+
+Both see the same sums and differ in nothing else of a run. FSC, τ² and every resolution come from the unregularised
+halves; regularised ones only drive the alignment.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..sparse_tv.choose import choose
+from ..sparse_tv.of_halves import propose_epsilon
+from ..sparse_tv.problem import FourierData
+from ..sparse_tv.solver import sparse_tv_map
+from ..sparse_tv.weights import weights_of_sums
+from .maps import of_both
+
+# penalties are chosen anew where maps reach so many times further than when they were chosen
+FURTHER = 1.25
+
+
+class Wiener:
+    """Numerator / (weight + 1/τ²), τ² from the FSC (paper 3's "traditional method").
+
+    solve : (numerator, weight, radius, curve) -> (box,)*3 float32; without a curve the unregularised map
+    """
+
+    def __init__(self, solve):
+        self.solve = solve
+
+    def halves(self, sums, halves, curves, radius: int, last: bool = False):
+        """(2, K, box, box, box) float32 of [HalfSums]; halves : (2, K, …) the unregularised maps; curves : (K, shells)
+        their FSC; radius : of the maps; last : of the last iteration."""
+        return np.stack([[self.solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight, curves)]
+                         for one in sums])
+
+    def whole(self, sums, curves, radius: int):
+        """(K, box, box, box) float32 of both halves together."""
+        return np.stack([self.solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*added(sums), curves)])
+
+    def record(self) -> dict:
+        """What an iteration's record says of it."""
+        return {}
+
+    def state(self) -> dict:
+        """What the next iteration depends on, as arrays."""
+        return {}
+
+    def restore(self, state: dict) -> None:
+        """Go on from what `state` gave."""
+
+
+class SparseTV:
+    """Weighted least squares with log-norm sparsity and log total variation (engines/sparse_tv).
+
+    config : SparseTVConfig; chosen : whether each half and class chooses α and β by coefficients that it holds back
+    wiener : Wiener, whose maps the weights begin with; n_operators : of the symmetry
+    """
+
+    def __init__(self, config, chosen: bool, wiener: Wiener, *, pixel_size: float, diameter_a: float, classes: int,
+                 n_operators: int, seed: int, threads: int):
+        self.config, self.chosen, self.wiener, self.threads = config, chosen, wiener, threads
+        self.pixel_size, self.diameter_a, self.n_operators, self.seed = pixel_size, diameter_a, n_operators, seed
+        self.penalties = np.tile([config.alpha, config.beta], (2, classes, 1)).astype(float)
+        self.chosen_at, self.previous = 0, None
+        self._found = []
+
+    def halves(self, sums, halves, curves, radius, last=False):
+        """As Wiener.halves. Raises InputError where the penalties leave nothing of a map."""
+        starts = self.wiener.halves(sums, halves, curves, radius)
+        anew = self.chosen and (last or radius >= FURTHER * self.chosen_at)
+        self._found, maps = [], np.empty_like(starts)
+        for half, k in np.ndindex(starts.shape[:2]):
+            data = self._data(halves[half, k], sums[half].weight[k])
+            epsilon = self.config.epsilon or propose_epsilon(starts[half, k], self.pixel_size, self.diameter_a)
+            if anew:
+                rng = np.random.default_rng([self.seed, half, k, radius])
+                own = choose(data, self._config(half, k), epsilon=epsilon, rng=rng, start=starts[half, k]).config
+                self.penalties[half, k] = own.alpha, own.beta
+            self._found.append(sparse_tv_map(
+                data, self._config(half, k), epsilon=epsilon, start=starts[half, k],
+                previous=None if self.previous is None else self.previous[half, k]))
+            maps[half, k] = self._found[-1].volume
+        if anew:
+            self.chosen_at = radius
+        self.previous = maps
+        return maps
+
+    def whole(self, sums, curves, radius):
+        """As Wiener.whole, with the geometric mean of the halves' penalties."""
+        starts, found = self.wiener.whole(sums, curves, radius), []
+        for k, (numerator, weight, start) in enumerate(zip(*added(sums), starts)):
+            epsilon = self.config.epsilon or propose_epsilon(start, self.pixel_size, self.diameter_a)
+            alpha, beta = np.sqrt(self.penalties[:, k].prod(axis=0))
+            data = self._data(self.wiener.solve(numerator, weight, radius), weight)
+            found.append(sparse_tv_map(data, replace(self.config, alpha=float(alpha), beta=float(beta)),
+                                       epsilon=epsilon, start=start).volume)
+        return np.stack(found)
+
+    def record(self):
+        """Penalties by half and class, and of each map its gap, empty voxels and total variation."""
+        return dict(sparse_tv=dict(penalties=self.penalties.tolist(), maps=[
+            dict(gap=one.gap, zeros=one.zeros, variation=one.variation, epsilon=one.strengths.epsilon)
+            for one in self._found]))
+
+    def state(self):
+        """As Wiener.state."""
+        return dict(penalties=self.penalties, chosen_at=self.chosen_at, previous=self.previous)
+
+    def restore(self, state):
+        """As Wiener.restore."""
+        self.penalties, self.previous = np.asarray(state["penalties"]), np.asarray(state["previous"])
+        self.chosen_at = int(state["chosen_at"])
+
+    def _config(self, half, k):
+        alpha, beta = self.penalties[half, k]
+        return replace(self.config, alpha=float(alpha), beta=float(beta))
+
+    def _data(self, volume, weight):
+        return FourierData(np.ascontiguousarray(volume, np.float32),
+                           weights_of_sums(weight, len(volume), self.n_operators), self.threads)
+
+
+def added(sums):
+    """(numerators, weights) of both halves together, (K, …) each."""
+    return sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight
