@@ -4,10 +4,11 @@ from .protocol_expand_symmetry import ProtCryosgdExpandSymmetry
 from .protocol_flip_hand import ProtCryosgdFlipHand
 from .protocol_import_particles import ProtCryosgdImportParticles
 from .protocol_refine import ProtCryosgdRefine
+from .protocol_refine_sparse_tv import ProtCryosgdRefineSparseTV
 from .protocol_remove_duplicates import ProtCryosgdRemoveDuplicates
 from .protocol_simulate import ProtCryosgdSimulate
 from .protocol_split_by_class import ProtCryosgdSplitByClass
 
 __all__ = ["ProtCryosgdAbInitio", "ProtCryosgdExpandSymmetry", "ProtCryosgdFlipHand", "ProtCryosgdImportParticles",
-           "ProtCryosgdRefine", "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate",
+           "ProtCryosgdRefine", "ProtCryosgdRefineSparseTV", "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate",
            "ProtCryosgdSplitByClass"]

@@ -160,11 +160,11 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
         words = (f"{f'{config.classes} maps were' if several else 'A map was'} refined from {summary['n_particles']} "
                  f"particles by {search} as implemented in CryoSGD "
                  f"{summary['version']}, {symmetry}, from {'references' if several else 'a reference'} low-passed to "
-                 f"{config.initial_resolution_a:g} Å, in {summary['iterations_done']} iterations. Two half-sets of "
-                 f"{listed(summary['half_sets'])} particles were refined independently [Scheres2012b], with "
-                 f"references in common only at frequencies below 1/{config.shared_resolution_a:g} Å. {poses}. "
-                 f"By the FSC = 0.143 criterion [Rosenthal2003] within a soft mask, corrected by phase randomisation "
-                 f"[Chen2013], the half-maps ")
+                 f"{config.initial_resolution_a:g} Å, in {summary['iterations_done']} iterations. "
+                 f"{_of_maps(config)}Two half-sets of {listed(summary['half_sets'])} particles were refined "
+                 f"independently [Scheres2012b], with references in common only at frequencies below "
+                 f"1/{config.shared_resolution_a:g} Å. {poses}. By the FSC = 0.143 criterion [Rosenthal2003] within "
+                 f"a soft mask, corrected by phase randomisation [Chen2013], the half-maps ")
         if not several:
             return [words + _agreement(summary["resolution_a"]) + "."]
         each = [f"{_agreement(one)} (class {k}, {size} particles)" for k, (one, size) in
@@ -174,6 +174,13 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
     def _citations(self):
         soft = [SOFT] if MARGINALS[self.marginal.get()] == "soft" else []
         return ["Punjani2017a", *soft, "Scheres2012b", "Rosenthal2003", "Chen2013", "Gorski2005"]
+
+
+def _of_maps(config):
+    if config.regularisation == "wiener":
+        return ""
+    return ("The maps that particles were compared with were regularised by log-norm sparsity and log total variation "
+            "[Luo2020], those of each half by themselves; half-maps and FSC were not. ")
 
 
 def _words(config, mask=None):

@@ -5,13 +5,14 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..convert import volumes_in
-from ..engines.refine.config import KERNELS, MARGINALS, MASKS, SEARCHES, RefineConfig
+from ..engines.refine.config import KERNELS, MARGINALS, MASKS, REGULARISATIONS, SEARCHES, RefineConfig
 from .form_fields import FilledForm, add, add_choice, one_of
 
 SEARCH_WORDS = {"bounded": "branch and bound", "exhaustive": "every pose (to compare)",
                 "local": "around the particles' poses"}
 KERNEL_WORDS = {"trilinear": "trilinear", "gaussian": "Gaussian"}
 MARGINAL_WORDS = {"soft": "all that count", "best": "the best alone"}
+REGULARISATION_WORDS = {"wiener": "Wiener's filter", "sparse-tv": "sparsity and total variation"}
 MASK_WORDS = {"dynamic": "the density of each map", "sphere": "a sphere of the diameter"}
 # what takes the place of a mask that isn't given
 OWN_MASKS = tuple(sorted((kind for kind in MASKS if kind != "map"), key=lambda kind: kind != RefineConfig.mask))
@@ -25,6 +26,9 @@ class RefineForm(FilledForm):
     option is its name without the unit (see resumable_run.config_words).
     """
 
+    # what the choice of a new form is
+    _regularisation = DEFAULT.regularisation
+
     def _defineParams(self, form):
         form.addSection(label="Input")
         _define_basics(form)
@@ -32,6 +36,7 @@ class RefineForm(FilledForm):
         _define_run(form)
         _define_search(form)
         _define_model(form)
+        _define_regularisation(form, self._regularisation)
         self._defineResourceParams(form)
         form.addParallelSection(threads=4, mpi=0)
 
@@ -48,6 +53,8 @@ class RefineForm(FilledForm):
             shift_range_a=self.shiftRange.get(), local_angle_deg=self.localAngle.get(),
             local_shift_a=self.localShift.get(), certificate_share=self.certificateShare.get(),
             overfitting_test=self.overfittingTest.get(), kernel=KERNELS[self.kernel.get()],
+            regularisation=REGULARISATIONS[self.regularisation.get()], alpha=self.alpha.get(), beta=self.beta.get(),
+            gamma=self.gamma.get(), epsilon=self.epsilon.get(), epsilon_ratio=self.epsilonRatio.get(),
             mask="map" if self.inputMask.get() is not None else OWN_MASKS[self.ownMask.get()],
             scale_correction=self.scaleCorrection.get(), iterations=self.iterations.get(), seed=self.seed.get(),
             max_particles=self.maxParticles.get())
@@ -158,3 +165,26 @@ def _define_model(form):
                     "do to the map.")
     add(group, "scaleCorrection", params.BooleanParam, DEFAULT.scale_correction, "Correct the particles' scale?",
         help="Estimate how strong the signal of each particle is, which differs with ice and dose. No only to compare.")
+
+
+def _define_regularisation(form, default):
+    group = form.addGroup("Regularisation", expertLevel=LEVEL_ADVANCED)
+    add_choice(group, "regularisation", "Regularise maps by", REGULARISATIONS, REGULARISATION_WORDS, default,
+               help="Of the maps that particles are compared with, and of the final one; half-maps and their FSC are "
+                    "not regularised.\n*Wiener's filter*: each shell by its signal-to-noise ratio, as in other "
+                    "programs.\n*sparsity and total variation*: empty solvent and smooth density (Luo), where few "
+                    "views or weak signal leave much noise in the map.")
+    sparse = one_of("regularisation", REGULARISATIONS, ("sparse-tv",))
+    add(group, "alpha", params.FloatParam, None, "Sparsity α", allowsNull=True, condition=sparse,
+        help="In the rms of the data's pull on a voxel, times ε. Empty: each half chooses α and β by Fourier "
+             "coefficients that it holds back. Typical 0.1 to 0.5.")
+    add(group, "beta", params.FloatParam, None, "Total variation β", allowsNull=True, condition=sparse,
+        help="As α, times ε'. Empty with α. Typical 0.2 to 1.6; more is smoother.")
+    add(group, "epsilon", params.FloatParam, None, "Density level ε", allowsNull=True, condition=sparse,
+        help="The density at which the molecule begins, in the map's units, as one would draw a mask. Empty: proposed "
+             "from each map.")
+    add(group, "epsilonRatio", params.FloatParam, DEFAULT.epsilon_ratio, "ε' over ε", condition=sparse,
+        help="Level of the density's steps against that of the density. 1/3 to 1.")
+    add(group, "gamma", params.FloatParam, DEFAULT.gamma, "Hold to the last map γ", condition=sparse,
+        help="How much a map is held to that of the iteration before, in the mean weight of the data. Typical 0.05 to "
+             "0.2; 0 for nothing.")

@@ -23,6 +23,7 @@ PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
              "ProtCryosgdFlipHand": "cryosgd - flip hand",
              "ProtCryosgdImportParticles": "cryosgd - import particles",
              "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
+             "ProtCryosgdRefineSparseTV": "cryosgd - refine (sparse + TV)",
              "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
              "ProtCryosgdSimulate": "cryosgd - simulate particles",
              "ProtCryosgdSplitByClass": "cryosgd - split by class"}

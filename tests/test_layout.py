@@ -117,6 +117,7 @@ if sys.argv[2] == "scipion":
         "ProtCryosgdFlipHand": "cryosgd - flip hand",
         "ProtCryosgdImportParticles": "cryosgd - import particles",
         "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
+        "ProtCryosgdRefineSparseTV": "cryosgd - refine (sparse + TV)",
         "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
         "ProtCryosgdSimulate": "cryosgd - simulate particles",
         "ProtCryosgdSplitByClass": "cryosgd - split by class"}, protocols

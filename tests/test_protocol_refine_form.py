@@ -15,11 +15,21 @@ from pyworkflow.object import Pointer
 from pyworkflow.protocol.params import ElementGroup, Group
 
 from cryosgd_plugin.cli import refine
-from cryosgd_plugin.engines.refine.config import KERNELS, MARGINALS, SEARCHES, RefineConfig
-from cryosgd_plugin.protocols import ProtCryosgdRefine
+from cryosgd_plugin.engines.refine.config import KERNELS, MARGINALS, REGULARISATIONS, SEARCHES, RefineConfig
+from cryosgd_plugin.protocols import ProtCryosgdRefine, ProtCryosgdRefineSparseTV
 from cryosgd_plugin.protocols.protocol_refine import _words
-from cryosgd_plugin.protocols.refine_form import KERNEL_WORDS, MARGINAL_WORDS, MASK_WORDS, OWN_MASKS, SEARCH_WORDS
+from cryosgd_plugin.protocols.refine_form import (
+    KERNEL_WORDS,
+    MARGINAL_WORDS,
+    MASK_WORDS,
+    OWN_MASKS,
+    REGULARISATION_WORDS,
+    SEARCH_WORDS,
+)
 from cryosgd_plugin.tests.protocol_project import Project, flat
+
+# fields that are given both or neither
+TOGETHER = dict.fromkeys(("alpha", "beta"), {"alpha", "beta"})
 
 
 class TestRefineForm(Project):
@@ -35,6 +45,8 @@ class TestRefineForm(Project):
         "overfitting_test": [{"overfittingTest": True}], "kernel": [{"kernel": 1}],
         "marginal": [{"marginal": 1}], "deviations": [{"deviations": 5.5}],
         "shift_range_a": [{"shiftRange": 17.5}, {"shiftRange": None}], "mask": [{"ownMask": 1}],
+        "regularisation": [{"regularisation": 1}], "gamma": [{"gamma": 0.2}], "epsilon": [{"epsilon": 0.3}],
+        "epsilon_ratio": [{"epsilonRatio": 0.5}], **dict.fromkeys(("alpha", "beta"), [{"alpha": 0.3, "beta": 0.7}]),
         "scale_correction": [{"scaleCorrection": False}], "iterations": [{"iterations": 7}], "seed": [{"seed": 9}],
         "max_particles": [{"maxParticles": 77}]}
 
@@ -53,7 +65,7 @@ class TestRefineForm(Project):
             for values in changes:
                 config = self.refine(**values).config()
                 changed = {name for name, value in config.to_dict().items() if value != getattr(usual, name)}
-                self.assertEqual(changed, {field}, values)
+                self.assertEqual(changed, TOGETHER.get(field, {field}), values)
                 self.assertEqual(self.by_command_line(config)[1], config)
 
     def test_every_setting_of_the_engine_can_be_set_in_the_form(self):
@@ -66,6 +78,14 @@ class TestRefineForm(Project):
         protocol.inputParticles.setExtended("outputParticles")
         protocol.inputVolumes.set([Pointer(self.simulation, extended="outputVolume")])
         self.assertEqual(protocol.config(), RefineConfig(pixel_size=8.0, box_size=32, diameter_a=140.0))
+
+    def test_the_sparse_protocol_differs_in_its_regularisation_alone(self):
+        protocol = self.newProtocol(ProtCryosgdRefineSparseTV, particleDiameter=140.0)
+        protocol.inputParticles.set(self.simulation)
+        protocol.inputParticles.setExtended("outputParticles")
+        protocol.inputVolumes.set([Pointer(self.simulation, extended="outputVolume")])
+        self.assertEqual(protocol.config(), RefineConfig(pixel_size=8.0, box_size=32, diameter_a=140.0,
+                                                         regularisation="sparse-tv"))
 
     def test_what_the_halves_share_follows_a_coarse_start(self):
         for initial, given, shared in ((30.0, None, 40.0), (50.0, None, 50.0), (50.0, 70.0, 70.0)):
@@ -90,7 +110,7 @@ class TestRefineForm(Project):
                 self.assertTrue(param.help.get(), f"{name} has no help")
         self.assertEqual((set(SEARCH_WORDS), set(MARGINAL_WORDS), set(KERNEL_WORDS)),
                          (set(SEARCHES), set(MARGINALS), set(KERNELS)))
-        self.assertEqual(set(MASK_WORDS), set(OWN_MASKS))
+        self.assertEqual((set(MASK_WORDS), set(REGULARISATION_WORDS)), (set(OWN_MASKS), set(REGULARISATIONS)))
 
     def test_outputs_that_are_offered_follow_the_references(self):
         for count, wanted in ((1, {"outputVolume"}), (2, {"outputClasses", "outputVolumes"})):

@@ -12,7 +12,7 @@ from ..io.model_pictures import MODEL_SIZE, draw_model
 from ..io.refine_particles import particle_values
 from ..io.refine_pictures import PARTICLES_SIZE, draw_particles, draw_refine_convergence
 from ..io.result_folder import MASK
-from ..protocols import ProtCryosgdRefine
+from ..protocols import ProtCryosgdRefine, ProtCryosgdRefineSparseTV
 from .run_contents import history_so_far
 from .run_viewer import RunViewer
 from .viewer_volume import VolumeView
@@ -22,7 +22,7 @@ from .volume_data import open_volume
 class CryosgdRefineViewer(RunViewer):
     """Volumes, half-maps, mask, FSC, view directions, convergence, particles and summary."""
     _label = "CryoSGD refinement results"
-    _targets = [ProtCryosgdRefine]
+    _targets = [ProtCryosgdRefine, ProtCryosgdRefineSparseTV]
     FSC_HELP = ("Between the independent half-maps: without a mask, within it, of maps with randomised phases, and "
                 "corrected by that; with the resolutions at 0.143 and 0.5. Of several classes the corrected curve "
                 "of each; choose one to see all four. While the run goes on, the curve of the newest iteration.")
