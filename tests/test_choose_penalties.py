@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from cryosgd_plugin.core.shells import shell_index_3d
+from cryosgd_plugin.core.symmetry import point_group
 from cryosgd_plugin.engines.sparse_tv import choose as choose_module
 from cryosgd_plugin.engines.sparse_tv.choose import choose, held_out
 from cryosgd_plugin.engines.sparse_tv.config import SparseTVConfig
@@ -16,10 +17,24 @@ CONFIG = SparseTVConfig(iterations=40)
 def test_a_tenth_is_left_out_with_its_mates():
     _, data = sample()
     left = held_out(data, np.random.default_rng(0))
-    assert left.mean() == pytest.approx(0.1, abs=0.01)
+    assert left.mean() == pytest.approx(0.1, abs=0.03)
     mate = (-np.arange(BOX)) % BOX
     assert np.array_equal(left[:, :, 0], left[mate][:, mate][:, :, 0])
     assert data.without(left).weight[left].max() == 0
+
+
+@pytest.mark.parametrize("group", ["D2", "C4", "O"])
+def test_symmetry_mates_are_left_out_together(group):
+    _, data = sample()
+    operators = np.rint(point_group(group)).astype(int)
+    left = held_out(data, np.random.default_rng(0), point_group(group))
+    assert left.mean() == pytest.approx(0.1, abs=0.04)
+    rng = np.random.default_rng(1)
+    for k in rng.integers(1, BOX // 2 - 1, (200, 3)):
+        mates = operators @ k
+        # (x, y, z) with x < 0 lies at its Friedel mate
+        mates = np.where(mates[:, :1] < 0, -mates, mates)
+        assert len({bool(left[z, y, x]) for x, y, z in mates}) == 1, (k, mates)
 
 
 def test_what_is_chosen_is_nearly_the_best_for_the_truth():

@@ -34,7 +34,8 @@ def test_it_leaves_maps_curves_pictures_and_a_summary(tmp_path, capsys):
     found, pixel_size = read_volume(out / "volume.mrc")
     traditional, _ = read_volume(out / "traditional.mrc")
     assert pixel_size == pytest.approx(PIXEL) and found.shape == (BOX,) * 3
-    assert np.mean(fsc(found, truth)[4:]) > np.mean(fsc(traditional, truth)[4:]) + 0.05
+    # beyond, blobs of that size hold nothing
+    assert np.mean(fsc(found, truth)[4:9]) > np.mean(fsc(traditional, truth)[4:9]) + 0.1
     for name in ("half1_regularised.mrc", "half2_regularised.mrc", "fsc.png", "comparison.png", "choice.png"):
         assert (out / name).stat().st_size > 1000, name
     summary = json.loads((out / "summary.json").read_text())

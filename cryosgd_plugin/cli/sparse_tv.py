@@ -38,6 +38,8 @@ def add_parser(subparsers):
     add("-o", "--output", required=True, metavar="DIR", help="new folder for the results")
     add("--pixel-size", type=float, metavar="A", help="Å/px of both maps (default: as their headers say)")
     add("--diameter", type=float, metavar="A", help=f"particle diameter, Å (default: {DIAMETER_SHARE:.0%} of the box)")
+    add("--symmetry", default="C1", metavar="GROUP",
+        help="point group that was imposed on the maps, whose mates hold the same noise (default %(default)s)")
     add("--alpha", type=_penalty, default=None, metavar="F", help="sparsity, in rms(AᴴDy) · ε; auto chooses (default)")
     add("--beta", type=_penalty, default=None, metavar="F",
         help="total variation, in rms(AᴴDy) · ε'; auto chooses (default)")
@@ -75,7 +77,7 @@ def run(arguments) -> int:
     pixel_size = common_pixel_size(arguments, pixel_a, pixel_b)
     diameter_a = arguments.diameter or DIAMETER_SHARE * len(first) * pixel_size
     found = regularise_halves(first, second, config, pixel_size=pixel_size, diameter_a=diameter_a, chosen=chosen,
-                              seed=arguments.seed, threads=arguments.threads)
+                              symmetry=arguments.symmetry, seed=arguments.seed, threads=arguments.threads)
     with explained("make the folder", folder):
         folder.mkdir(parents=True)
     write(folder, found, pixel_size)

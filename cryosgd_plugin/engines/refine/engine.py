@@ -255,7 +255,7 @@ class Refinement:
         if config.regularisation == "wiener":
             return wiener
         return SparseTV(config.sparse_tv, config.penalties_chosen, wiener, pixel_size=config.pixel_size,
-                        diameter_a=config.diameter_a, classes=config.classes, n_operators=len(self.operators),
+                        diameter_a=config.diameter_a, classes=config.classes, operators=self.operators,
                         seed=config.seed, threads=self.threads)
 
     def _solve(self, numerator, weight, radius, curve=None):

@@ -55,13 +55,13 @@ class SparseTV:
     """Weighted least squares with log-norm sparsity and log total variation (engines/sparse_tv).
 
     config : SparseTVConfig; chosen : whether each half and class chooses α and β by coefficients that it holds back
-    wiener : Wiener, whose maps the weights begin with; n_operators : of the symmetry
+    wiener : Wiener, whose maps the weights begin with; operators : (g, 3, 3) of the symmetry
     """
 
     def __init__(self, config, chosen: bool, wiener: Wiener, *, pixel_size: float, diameter_a: float, classes: int,
-                 n_operators: int, seed: int, threads: int):
+                 operators, seed: int, threads: int):
         self.config, self.chosen, self.wiener, self.threads = config, chosen, wiener, threads
-        self.pixel_size, self.diameter_a, self.n_operators, self.seed = pixel_size, diameter_a, n_operators, seed
+        self.pixel_size, self.diameter_a, self.operators, self.seed = pixel_size, diameter_a, operators, seed
         self.penalties = np.tile([config.alpha, config.beta], (2, classes, 1)).astype(float)
         self.chosen_at, self.previous = 0, None
         self._found = []
@@ -76,7 +76,8 @@ class SparseTV:
             epsilon = self.config.epsilon or propose_epsilon(starts[half, k], self.pixel_size, self.diameter_a)
             if anew:
                 rng = np.random.default_rng([self.seed, half, k, radius])
-                own = choose(data, self._config(half, k), epsilon=epsilon, rng=rng, start=starts[half, k]).config
+                own = choose(data, self._config(half, k), epsilon=epsilon, rng=rng, start=starts[half, k],
+                             operators=self.operators).config
                 self.penalties[half, k] = own.alpha, own.beta
             self._found.append(sparse_tv_map(
                 data, self._config(half, k), epsilon=epsilon, start=starts[half, k],
@@ -119,7 +120,7 @@ class SparseTV:
 
     def _data(self, volume, weight):
         return FourierData(np.ascontiguousarray(volume, np.float32),
-                           weights_of_sums(weight, len(volume), self.n_operators), self.threads)
+                           weights_of_sums(weight, len(volume), len(self.operators)), self.threads)
 
 
 def added(sums):

@@ -299,16 +299,17 @@ class _Found:
     def result(self, n_shifts) -> FoundPoses:
         """The image's FoundPoses; n_shifts : of the grid."""
         pairs, angles, scores = (np.concatenate(column) for column in zip(*self.parts))
-        scores = scores.astype(float)
-        order = np.argsort(-scores, kind="stable")[:int((scores >= self.best - FORGOTTEN).sum())]
-        mass = np.exp(scores[order] - self.best)
+        kept = np.flatnonzero(scores >= self.best - FORGOTTEN)
+        pairs, angles, scores = pairs[kept], angles[kept], scores[kept].astype(float)
+        mass = np.exp(scores - self.best)
         evidence = float(self.best + np.log(mass.sum()))
-        entropy = evidence - float(mass @ scores[order] / mass.sum())
+        entropy = evidence - float(mass @ scores / mass.sum())
         # evenly through the cumulated mass: each pose as often as its share asks for, without random numbers
         cumulated = np.cumsum(mass)
-        picked = order[np.searchsorted(cumulated, (np.arange(DRAWN) + 0.5) / DRAWN * cumulated[-1])]
+        picked = np.searchsorted(cumulated, (np.arange(DRAWN) + 0.5) / DRAWN * cumulated[-1])
         drawn = np.stack([*np.divmod(pairs[picked], n_shifts), angles[picked]], axis=1)
-        order = order[:MAX_POSES]
+        order = np.arange(len(scores)) if len(scores) <= MAX_POSES else np.argpartition(-scores, MAX_POSES)[:MAX_POSES]
+        order = order[np.argsort(-scores[order], kind="stable")]
         rows, shifts = np.divmod(pairs[order], n_shifts)
         return FoundPoses(rows, shifts, angles[order], scores[order], evidence, entropy, drawn, self.scored,
                           self.pruned, self.capped, self.incumbent)

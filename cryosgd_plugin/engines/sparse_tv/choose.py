@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import fft
 
 from ...core.errors import InputError
 from ...core.fourier import resample_volume
@@ -20,6 +19,9 @@ from .solver import sparse_tv_map
 
 # share of the coefficients that is left out
 HELD_OUT = 0.1
+# side of the cells that are left out together, Fourier px: neighbours share some noise
+CELL = 2.0
+ODD = np.array([0.83, 0.45, 0.33], np.float32)
 # what is tried, of each penalty; paper 3 found 1.6 to 1.8 for β and 0.4 to 0.5 for α
 ALPHAS = (0.0, 0.1, 0.25, 0.5, 1.0)
 BETAS = (0.0, 0.25, 0.5, 1.0, 1.6, 2.2)
@@ -36,15 +38,15 @@ class Choice:
     tried: list
 
 
-def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, rng, start=None, alphas=ALPHAS,
-           betas=BETAS) -> Choice:
+def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, rng, start=None, operators=None,
+           alphas=ALPHAS, betas=BETAS) -> Choice:
     """Find α and β of `config` for the data of one half: β first, then α, then β once more.
 
-    rng : draws the coefficients that are left out. start : as of `sparse_tv_map`.
+    rng : draws the coefficients that are left out. start : as of `sparse_tv_map`. operators : of the map's symmetry.
     """
     data, start, epsilon = _reduced(data, start, config.epsilon or epsilon)
     given, config = config, replace(config, epsilon=None)
-    left_out = held_out(data, rng)
+    left_out = held_out(data, rng, operators)
     rest, count = data.without(left_out), float((data.weight > 0)[left_out].sum())
     nothing = data.misfit(0 * data.volume, left_out)
     # no map may begin with what it is held against
@@ -69,11 +71,30 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, rng, st
     return Choice(replace(given, alpha=alpha, beta=beta), [(a, b, value) for (a, b), value in tried.items()])
 
 
-def held_out(data: FourierData, rng):
-    """(d, d, d // 2 + 1) bool: a tenth of the coefficients, each with its Friedel mate."""
-    # the size of a real map's coefficients is the same at both mates
-    sizes = np.abs(fft.rfftn(rng.standard_normal((data.box,) * 3).astype(np.float32)))
-    return data.xp.asarray(sizes <= np.quantile(sizes, HELD_OUT))
+def held_out(data: FourierData, rng, operators=None):
+    """(d, d, d // 2 + 1) bool: a tenth of the coefficients, in cells of CELL px, with their Friedel mates.
+
+    operators : (g, 3, 3) of the symmetry, whose mates say the same and are left out together
+    """
+    box = data.box
+    line = np.fft.fftfreq(box, 1 / box).astype(np.float32)
+    z, y, x = np.meshgrid(line, line, np.arange(box // 2 + 1, dtype=np.float32), indexing="ij")
+    points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+    # of all mates the one that lies farthest along an odd direction
+    farthest, chosen = np.full(len(points), -np.inf, np.float32), points.copy()
+    for operator in np.eye(3)[None] if operators is None else operators:
+        moved = points @ operator.T.astype(np.float32)
+        along = moved @ ODD
+        for sign in (1, -1):
+            better = sign * along > farthest + 1e-4
+            farthest[better], chosen[better] = sign * along[better], sign * moved[better]
+    # half a cell off, so that rounding does not part mates that lie on whole pixels
+    cells = np.floor(chosen / CELL + 0.25).astype(int) + box
+    number = np.ravel_multi_index(tuple(cells.T), (2 * box,) * 3)
+    _, number = np.unique(number, return_inverse=True)
+    # the Nyquist planes of an even box lie at both sides
+    left = (rng.random(number.max() + 1) < HELD_OUT)[number] & (np.abs(points).max(axis=1) < box / 2)
+    return data.xp.asarray(left.reshape(box, box, box // 2 + 1))
 
 
 def _reduced(data, start, epsilon):

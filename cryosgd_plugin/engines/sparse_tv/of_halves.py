@@ -8,6 +8,7 @@ from scipy import fft
 
 from ...core.errors import InputError
 from ...core.shells import fsc, shell_index_3d
+from ...core.symmetry import point_group
 from ..mask import dynamic_mask
 from .choose import choose
 from .config import SparseTVConfig
@@ -47,11 +48,12 @@ def propose_epsilon(volume, pixel_size: float, diameter_a: float) -> float:
 
 
 def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: float, diameter_a: float, chosen: bool,
-                      seed: int = 0, threads: int = 1) -> RegularisedHalves:
+                      symmetry: str = "C1", seed: int = 0, threads: int = 1) -> RegularisedHalves:
     """Regularise two unregularised half-maps (d, d, d) float32, each by itself, and their mean.
 
-    chosen : whether each half chooses α and β by coefficients that it holds back; the mean then takes the geometric
-    mean of both choices. Raises InputError for maps that don't fit, aren't finite, or hold no density.
+    symmetry : point group that was imposed on the maps. chosen : whether each half chooses α and β by coefficients
+    that it holds back; the mean then takes the geometric mean of both choices.
+    Raises InputError for maps that don't fit, aren't finite, or hold no density.
     """
     if first.shape != second.shape:
         raise InputError(f"the half-maps have boxes of {first.shape[0]} and {second.shape[0]} px; give two halves of "
@@ -63,7 +65,7 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
     box = first.shape[0]
     shells = np.minimum(shell_index_3d(box), box // 2)
     measured = fsc(first, second)
-    weight = weights_of_halves(first, second, measured)
+    weight = weights_of_halves(first, second)
     traditional = _filtered(0.5 * (first + second), 2 * measured / (1 + measured), shells)
     epsilon = config.epsilon or propose_epsilon(traditional, pixel_size, diameter_a)
     halves, choices = [], []
@@ -72,7 +74,8 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
         own = config
         if chosen:
             rng = np.random.default_rng([seed, number])
-            choices.append(choose(data, config, epsilon=epsilon, start=start, rng=rng))
+            choices.append(choose(data, config, epsilon=epsilon, start=start, rng=rng,
+                                  operators=point_group(symmetry)))
             own = choices[-1].config
         halves.append(sparse_tv_map(data, own, epsilon=epsilon, start=start))
     mean = FourierData(0.5 * (first + second), 2 * weight, threads)

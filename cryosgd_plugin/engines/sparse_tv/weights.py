@@ -4,11 +4,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...core.fourier import fft3_centred
-from ...core.shells import friedel_weights, shell_index_3d
+from ...core.shells import radial_average, shell_index_3d
 from ...ops.slicing import PADDING
-
-# the FSC between which noise and signal are told apart by it
-LEAST_FSC, MOST_FSC = 1e-3, 0.999
 
 
 def weights_of_sums(weight, box_size: int, n_operators: int = 1):
@@ -37,24 +34,16 @@ def weights_of_sums(weight, box_size: int, n_operators: int = 1):
     return whole * np.float32(n_operators * box_size ** 3)
 
 
-def weights_of_halves(first, second, curve=None):
+def weights_of_halves(first, second):
     """(d, d, d // 2 + 1) float32 N of one of two half-maps of which nothing else is known: equal within a shell.
 
-    curve : (d // 2 + 1,) their FSC where it is known better than from the whole box. The noise of a shell is 1 − FSC of
-    its power; beyond the last shell it is that of the last one.
+    What the signal has in common goes out with their difference, whose power is twice the noise of one. Beyond the last
+    shell N is that of the last one.
     """
     box = first.shape[0]
-    a, b = fft3_centred(first), fft3_centred(second)
     shells = np.minimum(shell_index_3d(box), box // 2)
-    both = np.broadcast_to(friedel_weights(box), shells.shape).ravel()
-
-    def summed(values):
-        return np.bincount(shells.ravel(), (values.ravel() * both).astype(float), box // 2 + 1)
-
-    power = 0.5 * summed(np.abs(a) ** 2 + np.abs(b) ** 2)
-    if curve is None:
-        curve = summed((a * b.conj()).real) / np.maximum(power, 1e-30)
-    noise = (1 - np.clip(curve, LEAST_FSC, MOST_FSC)) * power / np.maximum(summed(np.ones(shells.shape)), 1) / box ** 3
+    power = np.abs(fft3_centred(first - second)) ** 2
+    noise = 0.5 * radial_average(power, shells, box // 2 + 1) / box ** 3
     return np.where(noise > 0, 1 / np.maximum(noise, 1e-30), 0).astype(np.float32)[shells]
 
 
