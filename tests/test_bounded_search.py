@@ -117,7 +117,8 @@ def test_what_is_held_of_an_image_is_limited(monkeypatch):
 
 def test_levels_that_only_cut_shifts_lose_nothing():
     """With symmetry the fine shifts are cut out of coarse ones at the same directions."""
-    config = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, symmetry="C4", initial_resolution_a=40.0)
+    config = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, symmetry="C4", initial_resolution_a=40.0,
+                          shift_range_a=20.0)
     assert len(config.shift_steps) == 2 and len(replace(config, symmetry="C1").shift_steps) == 1
     source, table = particles(N, noise_sd=0.3, seed=5, blobs=RING)
     images = source.images(np.arange(N), BOX)
@@ -125,7 +126,15 @@ def test_levels_that_only_cut_shifts_lose_nothing():
     builder.prepare(10, "C4")
     levels = builder.teams([density(RING) / 0.3 * PIXEL / ((2 * np.pi) ** 0.5 * WIDTH)])[0]
     coarse, fine = (level.grid for level in levels[-2:])
-    assert coarse.nside == fine.nside and len(coarse.shifts_a) < len(fine.shifts_a) / 3
+    assert coarse.nside == fine.nside and len(coarse.shifts_a) < len(fine.shifts_a) / 2
+    # no fine shift lies beyond the cells
+    gaps = np.abs(fine.shifts_a[:, None] - coarse.shifts_a).max(axis=2).min(axis=1)
+    assert gaps.max() <= coarse.shift_step_a / 2 + 1e-6
     found, exact = run(levels, images, table), run(levels, images, table, exhaustive=True)
     assert np.mean([one.scores[0] > best.scores[0] - 0.1 for one, best in zip(found, exact)]) > 0.95
     assert np.mean([one.pruned[-1] for one in found]) > 0.3
+    bounded = BoundedSearch(levels, shrinkage=np.ones((1, fine.polar.radius + 1)), rng=np.random.default_rng(0))
+    rows = np.arange(N)
+    ceilings = bounded.ceilings(images, table, rows, noise(), np.array([
+        one.rows[0] * len(fine.shifts_a) + one.shifts[0] for one in exact]))
+    assert np.mean(np.array([one.scores[0] for one in exact])[:, None] <= ceilings) > 0.98

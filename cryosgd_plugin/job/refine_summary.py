@@ -93,14 +93,15 @@ def overfitting_words(config, overfitting) -> list:
 
 
 def symmetry_words(config, asymmetries) -> list:
-    """A warning for each class whose particles do not have the symmetry that was imposed."""
+    """A warning for each class whose symmetry is in doubt."""
     words = []
     for k, one in enumerate(asymmetries):
         if one is not None and one.found:
             which = "" if len(asymmetries) == 1 else f" of class {k + 1}"
-            words.append(f"The particles{which} do not have {config.symmetry}: a map without it explains those of the "
-                         f"other half better, by {one.gain:.2g} ± {one.error:.1g} nats each. Refine in one of its "
-                         "subgroups or in C1, from a map that does not have it either.")
+            words.append(f"The particles{which} may not have {config.symmetry}: a map without it explains those of the "
+                         f"other half better, by {one.gain:.2g} ± {one.error:.1g} nats each. That is so too where they "
+                         "differ among themselves or their poses are not settled: refine in one of its subgroups or in "
+                         "C1, from a map that does not have it either, and compare.")
     return words
 
 

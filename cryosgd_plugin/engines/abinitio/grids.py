@@ -162,25 +162,29 @@ def make_levels(resolution_a: float, config, *, symmetry: str, oversampling: flo
     """The grids of a search, coarse to fine; the last is the one that is summed."""
     grids = []
     resolutions = level_resolutions(resolution_a, config, oversampling)
+    steps = getattr(config, "shift_steps", None)
     for number, level in enumerate(resolutions):
         last = number == len(resolutions) - 1
-        for step in getattr(config, "shift_steps", (None,)) if last else (None,):
+        for step in steps if last and steps else (None,):
+            finest = last and (not steps or step == steps[-1])
             grids.append(make_pose_grid(level, config, symmetry=symmetry, oversampling=oversampling,
-                                        within=grids[-1] if grids else None, search=not last, shift_step=step))
+                                        within=grids[-1] if grids else None, search=not last, shift_step=step,
+                                        cover=bool(steps) and not finest))
     return grids
 
 
-def make_pose_grid(resolution_a: float, config, *, symmetry: str, oversampling: float = 1.0,
-                   within: PoseGrid = None, search: bool = False, shift_step: float = None) -> PoseGrid:
+def make_pose_grid(resolution_a: float, config, *, symmetry: str, oversampling: float = 1.0, within: PoseGrid = None,
+                   search: bool = False, shift_step: float = None, cover: bool = False) -> PoseGrid:
     """The grid whose steps suit a resolution, by config.quadrature.
 
     oversampling > 1 makes every step that much smaller. `within` gives each direction its parent among those of a
     coarser grid: the HEALPix pixel that holds it, or the nearest direction of a coarser spiral. Directions cover one
     asymmetric unit of `symmetry`. search : the grid only serves to find survivors for a finer one. shift_step : over
-    the resolution, of HEALPix's square grid of shifts; None for the usual.
+    the resolution, of HEALPix's square grid of shifts; None for the usual. cover : whether its squares cover the whole
+    circle of shifts, so that each finer one lies in the cell of one of them.
     """
     scheme = {"healpix": _healpix, "saff-kuijlaars": _spiral}[_quadrature(config)]
-    fields = scheme(resolution_a, config, symmetry, oversampling, within, search, shift_step)
+    fields = scheme(resolution_a, config, symmetry, oversampling, within, search, shift_step, cover)
     rot, tilt = fields["directions"].T
     frames = euler_to_matrix(rot, tilt, np.zeros(len(rot))).astype(np.float32)
     return PoseGrid(resolution_a=resolution_a, frames=frames, rows=np.arange(len(frames)),
@@ -210,7 +214,7 @@ def usual_shift_step(symmetry: str) -> float:
     return SHIFT_STEP if symmetry == "C1" else SYMMETRIC_SHIFT_STEP
 
 
-def _healpix(resolution_a, config, symmetry, oversampling, within, search, shift_step):
+def _healpix(resolution_a, config, symmetry, oversampling, within, search, shift_step, cover):
     """The fields of a PoseGrid in which the schemes differ."""
     nside = needed_nside(resolution_a / oversampling, config.diameter_a)
     if within is not None:
@@ -226,14 +230,16 @@ def _healpix(resolution_a, config, symmetry, oversampling, within, search, shift
     else:
         share = shift_step or usual_shift_step(symmetry)
     step_a = share * resolution_a / oversampling
-    shifts_a = shift_grid(config.shift_range, step_a)
+    # a square whose centre lies half a diagonal beyond the circle may still reach into it
+    beyond = np.sqrt(0.5) * step_a if cover and config.shift_range > 0 else 0.0
+    shifts_a = shift_grid(config.shift_range + beyond, step_a)
     exponent = -0.5 * (shifts_a ** 2).sum(axis=1) / _shift_sd(config) ** 2
     return dict(nside=nside, n_sphere=12 * nside ** 2, pixels=pixels, directions=healpix_directions(nside)[pixels],
                 parents=parents, polar=_polar(resolution_a, config, config.shift_range), shifts_a=shifts_a,
                 shift_step_a=step_a, log_shift_weights=exponent - logsumexp(exponent))
 
 
-def _spiral(resolution_a, config, symmetry, oversampling, within, search, shift_step):
+def _spiral(resolution_a, config, symmetry, oversampling, within, search, shift_step, cover):
     """As `_healpix`; one that only searches is no coarser, and the shifts are Gauss-Hermite's."""
     radius = fourier_radius(resolution_a, config.box_size, config.pixel_size)
     n_sphere, n_angles, n_axis = spiral_counts(radius * oversampling)

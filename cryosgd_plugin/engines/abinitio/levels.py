@@ -104,8 +104,12 @@ class LevelBuilder:
     def _make_matchers(self, device):
         config = self.config
         mask = mask_radius_a(config.diameter_a, config.shift_range)
+        # grids that differ in their shifts alone take the same images
+        reach = {}
+        for grid in self.grids:
+            reach[grid.polar] = max(reach.get(grid.polar, config.shift_range), grid.largest_shift_a)
         with on_device(device):
-            return [ImageMatcher(grid.polar, box_size=config.box_size, pixel_size=config.pixel_size,
-                                 window_radius_a=config.diameter_a / 2 + max(config.shift_range, grid.largest_shift_a),
-                                 mask_radius_a=mask, xp=self.xp)
-                    for grid in self.grids]
+            made = {polar: ImageMatcher(polar, box_size=config.box_size, pixel_size=config.pixel_size,
+                                        window_radius_a=config.diameter_a / 2 + largest, mask_radius_a=mask, xp=self.xp)
+                    for polar, largest in reach.items()}
+        return [made[grid.polar] for grid in self.grids]

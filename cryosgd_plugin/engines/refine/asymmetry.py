@@ -1,4 +1,4 @@
-"""Whether the particles have the symmetry that was imposed on their map.
+"""Whether a map without the symmetry that was imposed explains the particles better.
 
 A map on which a group is imposed has it, and so do both halves: their FSC says nothing of it. If the group is the
 particles' own, then of the |G| poses that it makes of each particle all are equal, and a map without the group, made of
@@ -6,7 +6,9 @@ any of them, departs from its symmetric mean by noise only. If it is not (C4 for
 others), one of them fits better. So of each half a map without the group is made: every particle is put at a mate drawn
 at random, mates are weighed by the map that comes of it, and so on (expectation and maximisation; the poses themselves
 stay). Each half's map then has to explain the other half's particles: their likelihood, marginalised over the mates,
-rises where the departure from symmetry is real, and falls where it is noise.
+rises where the departure from symmetry is real, and falls where it is noise. It also rises where the particles differ
+among themselves, or from their poses, in a way that a mixture of a map's mates can stand for: that has to be told apart
+by a look at a refinement without the symmetry.
 """
 from __future__ import annotations
 
@@ -22,6 +24,8 @@ from .maps import inverse_tau2, shell_means, solve
 
 # particles of each half that are weighed, at most; rounds of that
 MOST, ROUNDS = 1000, 15
+# particles of each half below which nothing can be told
+LEAST = 50
 # shells that are used, at most, and the FSC that they need
 MOST_SHELLS, GOOD_FSC = 20, 0.5
 # standard errors by which the likelihood must rise, on average, before the symmetry is doubted
@@ -47,7 +51,7 @@ class Asymmetry:
 
     @property
     def found(self) -> bool:
-        """Whether the particles do not have the symmetry."""
+        """Whether the symmetry is in doubt."""
         return self.gain > SURE * self.error
 
 
@@ -58,14 +62,18 @@ def asymmetry(engine, k: int = 0):
     radius = _radius(engine.shell_fsc[k], engine.first_radius)
     if len(operators) == 1 or radius is None:
         return None
+    members = [rows[engine.results.structures[rows] == k] for rows in engine.rows]
+    if min(map(len, members)) < LEAST:
+        return None
     preparer = engine.preparer(radius, radius)
     halves = []
-    for half in (0, 1):
+    for half, rows in enumerate(members):
         rng = np.random.default_rng([config.seed, half, 7])
-        rows = engine.rows[half][engine.results.structures[engine.rows[half]] == k]
-        if len(rows) > MOST:
-            rows = np.sort(rng.choice(rows, MOST, replace=False))
-        halves.append(_Mates(engine, preparer, rows, half, engine.shell_fsc[k][:radius + 1]))
+        drawn = np.sort(rng.choice(rows, MOST, replace=False)) if len(rows) > MOST else rows
+        # fewer particles, and without the group each of them once
+        less = len(operators) * len(rows) / len(drawn)
+        curve = np.clip(engine.shell_fsc[k][:radius + 1], 0, 1)
+        halves.append(_Mates(engine, preparer, drawn, half, curve / (curve + less * (1 - curve))))
         halves[-1].fit(rng)
     gains = np.concatenate([one.gain(other.mean, other.departure) for one, other in (halves, halves[::-1])])
     share = np.sqrt(np.mean([np.square(one.departure, dtype=np.float64).sum()
@@ -76,7 +84,7 @@ def asymmetry(engine, k: int = 0):
 
 def _radius(curve, least: int):
     """The shells that both halves know well, None where these are no more than the reference's own."""
-    low = np.flatnonzero(curve[1:] < GOOD_FSC)
+    low = np.flatnonzero(~(curve[1:] >= GOOD_FSC))
     radius = min(int(low[0]) if len(low) else len(curve) - 2, MOST_SHELLS)
     return radius if radius >= min(least, MOST_SHELLS) else None
 

@@ -132,7 +132,7 @@ class RefineConfig(Settings):
         """Steps of the shifts at the resolution in use, over it: fine ones are cut out of coarse ones, most of which a
         bound leaves out."""
         usual = usual_shift_step(self.symmetry)
-        return (SHIFT_STEP, usual) if usual < SHIFT_STEP / 1.5 else (usual,)
+        return (SHIFT_STEP, usual) if usual < SHIFT_STEP / 1.5 and self.shift_range > 0 else (usual,)
 
     @property
     def search_shift_step(self) -> float:

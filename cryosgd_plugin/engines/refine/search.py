@@ -133,7 +133,10 @@ class BoundedSearch:
 
     def _prepare(self, images, table, rows, noise):
         """([MatchedImages], [CellBound]) of the levels."""
-        matched = [level.matcher.prepare(images, table, rows, noise) for level in self.levels]
+        # levels that differ in their shifts alone share a matcher
+        prepared = {level.matcher: level.matcher.prepare(images, table, rows, noise)
+                    for level in {level.matcher: level for level in self.levels}.values()}
+        matched = [prepared[level.matcher] for level in self.levels]
         return matched, [bound.of(matched[-1].ctf_power) for bound in self.bounds]
 
     def _bound(self, depth, pairs, top, most):
@@ -240,12 +243,12 @@ class _Cells:
         self.order = order
         self.n_coarse, self.n_fine = coarse.grid.n_directions, fine.grid.n_directions
         self.shifts_coarse, self.shifts_fine = len(coarse.grid.shifts_a), len(fine.grid.shifts_a)
-        self.children_each = (self.n_fine * self.shifts_fine) / (self.n_coarse * self.shifts_coarse)
         gap = np.abs(fine.grid.shifts_a[:, None] - coarse.grid.shifts_a[None]).max(axis=2)
         within = gap <= 0.5 * (coarse.grid.shift_step_a + fine.grid.shift_step_a) + 1e-6
         # at the rim of the circle a shift may lie in no cell: it goes with the nearest
         within[np.arange(len(gap)), gap.argmin(axis=1)] = True
         self._near = within.T.astype(np.float32)
+        self.children_each = self.n_fine / self.n_coarse * within.sum() / self.shifts_coarse
         self._direction, self._shift = fine.grid.parents, gap.argmin(axis=1)
         # a shift within the cell may be likelier beforehand than the cell's own
         weights = fine.grid.log_shift_weights
