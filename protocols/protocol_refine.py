@@ -10,7 +10,7 @@ from pyworkflow.constants import BETA
 from ..convert import half_sets_of, table_from_set, table_to_star, volume_to_mrc
 from ..core.errors import InputError
 from ..core.masks import check_mask_frame
-from ..engines.refine.config import MARGINALS, RefineConfig
+from ..engines.refine.config import MARGINALS, REGULARISATIONS, RefineConfig
 from ..engines.reframe import check_frame
 from ..io.result_folder import SUMMARY, ResultFolder
 from .engine_run import sentence_of
@@ -173,7 +173,8 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
 
     def _citations(self):
         soft = [SOFT] if MARGINALS[self.marginal.get()] == "soft" else []
-        return ["Punjani2017a", *soft, "Scheres2012b", "Rosenthal2003", "Chen2013", "Gorski2005"]
+        sparse = ["Luo2020"] if REGULARISATIONS[self.regularisation.get()] == "sparse-tv" else []
+        return ["Punjani2017a", *soft, *sparse, "Scheres2012b", "Rosenthal2003", "Chen2013", "Gorski2005"]
 
 
 def _of_maps(config):

@@ -3,8 +3,6 @@ from __future__ import annotations
 
 from .protocol_refine import ProtCryosgdRefine
 
-METHOD = "Luo2020"
-
 
 class ProtCryosgdRefineSparseTV(ProtCryosgdRefine):
     """Refine one or several maps to high resolution, with maps that are kept sparse and smooth.
@@ -20,6 +18,3 @@ class ProtCryosgdRefineSparseTV(ProtCryosgdRefine):
     """
     _label = "refine (sparse + TV)"
     _regularisation = "sparse-tv"
-
-    def _citations(self):
-        return [*super()._citations(), METHOD]

@@ -53,11 +53,17 @@ class RefineForm(FilledForm):
             shift_range_a=self.shiftRange.get(), local_angle_deg=self.localAngle.get(),
             local_shift_a=self.localShift.get(), certificate_share=self.certificateShare.get(),
             overfitting_test=self.overfittingTest.get(), kernel=KERNELS[self.kernel.get()],
-            regularisation=REGULARISATIONS[self.regularisation.get()], alpha=self.alpha.get(), beta=self.beta.get(),
-            gamma=self.gamma.get(), epsilon=self.epsilon.get(), epsilon_ratio=self.epsilonRatio.get(),
+            **self._regularisationSettings(),
             mask="map" if self.inputMask.get() is not None else OWN_MASKS[self.ownMask.get()],
             scale_correction=self.scaleCorrection.get(), iterations=self.iterations.get(), seed=self.seed.get(),
             max_particles=self.maxParticles.get())
+
+    def _regularisationSettings(self):
+        chosen = REGULARISATIONS[self.regularisation.get()]
+        # what a field that is hidden now was once filled with counts for nothing
+        penalties = (dict(alpha=self.alpha.get(), beta=self.beta.get(), epsilon=self.epsilon.get())
+                     if chosen == "sparse-tv" else {})
+        return dict(regularisation=chosen, gamma=self.gamma.get(), epsilon_ratio=self.epsilonRatio.get(), **penalties)
 
     def _sharedResolution(self):
         """Å; what was not given follows an initial resolution that is coarser than usual."""

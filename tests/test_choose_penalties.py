@@ -16,7 +16,8 @@ CONFIG = SparseTVConfig(iterations=40)
 
 def test_a_tenth_is_left_out_with_its_mates():
     _, data = sample()
-    left = held_out(data, np.random.default_rng(0))
+    left, scored = held_out(data, np.random.default_rng(0))
+    assert np.array_equal(left, scored)
     assert left.mean() == pytest.approx(0.1, abs=0.03)
     mate = (-np.arange(BOX)) % BOX
     assert np.array_equal(left[:, :, 0], left[mate][:, mate][:, :, 0])
@@ -27,7 +28,8 @@ def test_a_tenth_is_left_out_with_its_mates():
 def test_symmetry_mates_are_left_out_together(group):
     _, data = sample()
     operators = np.rint(point_group(group)).astype(int)
-    left = held_out(data, np.random.default_rng(0), point_group(group))
+    left, scored = held_out(data, np.random.default_rng(0), point_group(group))
+    assert scored.sum() > 0.95 * left.sum()
     assert left.mean() == pytest.approx(0.1, abs=0.04)
     rng = np.random.default_rng(1)
     for k in rng.integers(1, BOX // 2 - 1, (200, 3)):
@@ -35,6 +37,20 @@ def test_symmetry_mates_are_left_out_together(group):
         # (x, y, z) with x < 0 lies at its Friedel mate
         mates = np.where(mates[:, :1] < 0, -mates, mates)
         assert len({bool(left[z, y, x]) for x, y, z in mates}) == 1, (k, mates)
+
+
+def test_mates_that_lie_between_coefficients_are_not_scored_where_they_are_seen():
+    _, data = sample()
+    operators = point_group("C3")
+    left, scored = held_out(data, np.random.default_rng(0), operators)
+    assert 0.5 * left.sum() < scored.sum() < left.sum()
+    z, y, x = np.nonzero(scored)
+    points = np.stack([x, y, np.where(z < BOX / 2, z, z - BOX)], axis=1)
+    points[:, 1] = np.where(y < BOX / 2, y, y - BOX)
+    for operator in operators[1:]:
+        mate = np.rint(points @ operator.T).astype(int)
+        mate = np.where(mate[:, :1] < 0, -mate, mate)
+        assert left[mate[:, 2], mate[:, 1], mate[:, 0]].all()
 
 
 def test_what_is_chosen_is_nearly_the_best_for_the_truth():

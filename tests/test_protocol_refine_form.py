@@ -28,8 +28,9 @@ from cryosgd_plugin.protocols.refine_form import (
 )
 from cryosgd_plugin.tests.protocol_project import Project, flat
 
-# fields that are given both or neither
-TOGETHER = dict.fromkeys(("alpha", "beta"), {"alpha", "beta"})
+# fields that make sense with others only
+TOGETHER = {"epsilon": {"regularisation", "epsilon"},
+            **dict.fromkeys(("alpha", "beta"), {"regularisation", "alpha", "beta"})}
 
 
 class TestRefineForm(Project):
@@ -45,8 +46,9 @@ class TestRefineForm(Project):
         "overfitting_test": [{"overfittingTest": True}], "kernel": [{"kernel": 1}],
         "marginal": [{"marginal": 1}], "deviations": [{"deviations": 5.5}],
         "shift_range_a": [{"shiftRange": 17.5}, {"shiftRange": None}], "mask": [{"ownMask": 1}],
-        "regularisation": [{"regularisation": 1}], "gamma": [{"gamma": 0.2}], "epsilon": [{"epsilon": 0.3}],
-        "epsilon_ratio": [{"epsilonRatio": 0.5}], **dict.fromkeys(("alpha", "beta"), [{"alpha": 0.3, "beta": 0.7}]),
+        "regularisation": [{"regularisation": 1}], "gamma": [{"gamma": 0.2}],
+        "epsilon": [{"regularisation": 1, "epsilon": 0.3}], "epsilon_ratio": [{"epsilonRatio": 0.5}],
+        **dict.fromkeys(("alpha", "beta"), [{"regularisation": 1, "alpha": 0.3, "beta": 0.7}]),
         "scale_correction": [{"scaleCorrection": False}], "iterations": [{"iterations": 7}], "seed": [{"seed": 9}],
         "max_particles": [{"maxParticles": 77}]}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.shells import crossing_resolution
+from ..core.symmetry import point_group
 from ..engines.sparse_tv.config import METHODS, SparseTVConfig
 from ..engines.sparse_tv.of_halves import regularise_halves
 from ..io.files import atomic_write, explained
@@ -63,6 +64,13 @@ def run(arguments) -> int:
     folder = Path(arguments.output)
     if folder.exists():
         raise InputError(f"{folder} exists; give a new folder")
+    if arguments.threads < 1:
+        raise InputError(f"{arguments.threads} threads were asked for; give 1 or more")
+    if arguments.seed < 0:
+        raise InputError(f"seed {arguments.seed} is negative; give 0 or more")
+    if arguments.diameter is not None and not arguments.diameter > 0:
+        raise InputError(f"a diameter of {arguments.diameter:g} Å is not positive; measure it on the map")
+    point_group(arguments.symmetry)
     if (arguments.alpha is None) != (arguments.beta is None):
         raise InputError("--alpha and --beta are chosen together; give both or neither")
     default = SparseTVConfig()
@@ -75,7 +83,7 @@ def run(arguments) -> int:
     (first, pixel_a), (second, pixel_b) = (read_volume(path, need_pixel_size=arguments.pixel_size is None)
                                            for path in arguments.maps)
     pixel_size = common_pixel_size(arguments, pixel_a, pixel_b)
-    diameter_a = arguments.diameter or DIAMETER_SHARE * len(first) * pixel_size
+    diameter_a = DIAMETER_SHARE * len(first) * pixel_size if arguments.diameter is None else arguments.diameter
     found = regularise_halves(first, second, config, pixel_size=pixel_size, diameter_a=diameter_a, chosen=chosen,
                               symmetry=arguments.symmetry, seed=arguments.seed, threads=arguments.threads)
     with explained("make the folder", folder):
@@ -99,7 +107,8 @@ def write(folder, found, pixel_size: float) -> None:
         save_choice_png(folder / "choice.png", found.choices)
     summary = dict(outcome=outcome(found, pixel_size), fsc=found.measured.tolist(),
                    fsc_regularised=found.regularised.tolist(),
-                   choices=[dict(alpha=one.config.alpha, beta=one.config.beta, tried=one.tried)
+                   choices=[dict(alpha=one.config.alpha, beta=one.config.beta,
+                                tried=[[a, b, None if np.isnan(value) else value] for a, b, value in one.tried])
                             for one in found.choices],
                    maps={name: dict(gap=one.gap, zeros=one.zeros, variation=one.variation, **vars(one.strengths))
                          for name, one in zip(("both", "half1", "half2"), (found.both, *found.halves))})

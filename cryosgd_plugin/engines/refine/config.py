@@ -103,10 +103,14 @@ class RefineConfig(Settings):
                                    ("mask", self.mask, MASKS), ("kernel", self.kernel, KERNELS),
                                    ("regularisation", self.regularisation, REGULARISATIONS)):
             need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
-        need((self.alpha is None) == (self.beta is None), "α and β are chosen together; give both, or neither")
         if self.regularisation == "sparse-tv":
+            need((self.alpha is None) == (self.beta is None), "α and β are chosen together; give both, or neither")
             # its own checks
             _ = self.sparse_tv
+        else:
+            given = [name for name in ("alpha", "beta", "epsilon") if getattr(self, name) is not None]
+            need(not given, f"{' and '.join(given)} belong to the regularisation 'sparse-tv', and "
+                            f"'{self.regularisation}' is set; leave them out, or set it")
         need(self.max_particles is None or self.max_particles > 1,
              f"max particles {self.max_particles} must be at least 2, or left out to use all")
         need(self.shift_range_a is None or self.shift_range_a >= 0, f"shift range {self.shift_range_a} Å is negative")

@@ -80,6 +80,7 @@ class Refinement:
             config.initial_resolution_a, config.box_size, config.pixel_size))
         # how far each shell of each map can be trusted: at first what the low-pass left of it
         self.shell_fsc = np.tile(_low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
+        self.shrinkage = self.shell_fsc
         # poses that are known to begin with need no first phase
         n_half = 0 if config.search == "local" else min(len(half) for half in self.rows)
         self.convergence = Convergence(config.iterations, config.extent_a, n_half, config.classes)
@@ -90,7 +91,7 @@ class Refinement:
         self._given = np.stack([low_passed(reference, self.radius) for reference in references])
         self.references = self.halves = self.whole = self.curves = self.spectra = None
 
-    _saved = ("iteration", "radius", "references", "noise", "shell_fsc", "mask", "curve_mask", "halves",
+    _saved = ("iteration", "radius", "references", "noise", "shell_fsc", "shrinkage", "mask", "curve_mask", "halves",
               "whole")
 
     def steps(self) -> Iterator[dict]:
@@ -219,7 +220,7 @@ class Refinement:
             search = LocalSearch(levels, self.results.rotations, self.results.shifts_a, self.operators,
                                  angle_deg=config.local_angle_deg, shift_a=config.local_shift_a, **common)
         else:
-            search = BoundedSearch(levels, shrinkage=np.clip(self.shell_fsc[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
+            search = BoundedSearch(levels, shrinkage=np.clip(self.shrinkage[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
                                    exhaustive=config.search == "exhaustive", deviations=config.deviations, **common)
         return Poser(search, preparer, self.operators, soft=config.marginal == "soft", kernel=config.kernel)
 
@@ -245,7 +246,7 @@ class Refinement:
         self.references = np.stack([share_low(first * self.mask, second * self.mask, shared)
                                     for first, second in zip(*regularised)], axis=1)
         self.whole = self._regulariser.whole(sums, curves, radius)
-        self.shell_fsc = curves
+        self.shell_fsc, self.shrinkage = curves, self._regulariser.shrinkage(curves)
         noise = mean_noise(self.noise, [one.images for one in sums])
         self.spectra = [shell_spectra(curve, [one.weight[k] for one in sums], noise, self.curve_mask, radius,
                                       len(self.operators)) for k, curve in enumerate(curves)]

@@ -1,7 +1,7 @@
 """From the sums of both halves to the maps that particles are compared with: Wiener's, or paper 3's sparse and smooth.
 
-Both see the same sums and differ in nothing else of a run. FSC, τ² and every resolution come from the unregularised
-halves; regularised ones only drive the alignment.
+Both see the same sums. FSC, τ² and every resolution come from the unregularised halves; regularised ones drive the
+alignment, and the dynamic mask follows them.
 """
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...core.errors import InputError
+from ...core.fourier import fft3_centred
+from ...core.shells import radial_average, shell_index_3d
 from ..sparse_tv.choose import choose
 from ..sparse_tv.of_halves import propose_epsilon
 from ..sparse_tv.problem import FourierData
@@ -39,6 +42,10 @@ class Wiener:
         """(K, box, box, box) float32 of both halves together."""
         return np.stack([self.solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*added(sums), curves)])
 
+    def shrinkage(self, curves):
+        """(K, shells) which part of a true amplitude is left in each shell of the last maps (bounds.py)."""
+        return curves
+
     def record(self) -> dict:
         """What an iteration's record says of it."""
         return {}
@@ -64,45 +71,65 @@ class SparseTV:
         self.pixel_size, self.diameter_a, self.operators, self.seed = pixel_size, diameter_a, operators, seed
         self.penalties = np.tile([config.alpha, config.beta], (2, classes, 1)).astype(float)
         self.chosen_at, self.previous = 0, None
-        self._found = []
+        self._found, self._kept = [], None
 
     def halves(self, sums, halves, curves, radius, last=False):
-        """As Wiener.halves. Raises InputError where the penalties leave nothing of a map."""
+        """As Wiener.halves; Wiener's map where there is no other. Raises InputError where penalties that were given
+        leave nothing of a first map."""
         starts = self.wiener.halves(sums, halves, curves, radius)
         anew = self.chosen and (last or radius >= FURTHER * self.chosen_at)
-        self._found, maps = [], np.empty_like(starts)
+        first, self._found, maps = self.previous is None, [], starts.copy()
+        self._kept = np.ones((2,) + np.shape(curves))
         for half, k in np.ndindex(starts.shape[:2]):
-            data = self._data(halves[half, k], sums[half].weight[k])
-            epsilon = self.config.epsilon or propose_epsilon(starts[half, k], self.pixel_size, self.diameter_a)
-            if anew:
-                rng = np.random.default_rng([self.seed, half, k, radius])
-                own = choose(data, self._config(half, k), epsilon=epsilon, rng=rng, start=starts[half, k],
-                             operators=self.operators).config
-                self.penalties[half, k] = own.alpha, own.beta
-            self._found.append(sparse_tv_map(
-                data, self._config(half, k), epsilon=epsilon, start=starts[half, k],
-                previous=None if self.previous is None else self.previous[half, k]))
-            maps[half, k] = self._found[-1].volume
+            try:
+                found = self._half(half, k, halves[half, k], sums[half].weight[k], starts[half, k], radius, anew)
+            except InputError:
+                if first and not self.chosen:
+                    raise
+                self._found.append(None)
+                continue
+            self._found.append(found)
+            maps[half, k] = found.volume
+            self._kept[half, k] = amplitude_kept(found.volume, halves[half, k])
         if anew:
             self.chosen_at = radius
         self.previous = maps
         return maps
 
+    def _half(self, half, k, volume, weight, start, radius, anew):
+        data = self._data(volume, weight, radius)
+        epsilon = self.config.epsilon or propose_epsilon(start, self.pixel_size, self.diameter_a)
+        if anew:
+            rng = np.random.default_rng([self.seed, half, k, radius])
+            own = choose(data, self._config(half, k), epsilon=epsilon, rng=rng, start=start,
+                         operators=self.operators).config
+            self.penalties[half, k] = own.alpha, own.beta
+        return sparse_tv_map(data, self._config(half, k), epsilon=epsilon, start=start,
+                             previous=None if self.previous is None else self.previous[half, k])
+
+    def shrinkage(self, curves):
+        """As Wiener.shrinkage: of what the penalties left, or the FSC where that is less."""
+        return np.minimum(curves, self._kept.min(axis=0))
+
     def whole(self, sums, curves, radius):
-        """As Wiener.whole, with the geometric mean of the halves' penalties."""
-        starts, found = self.wiener.whole(sums, curves, radius), []
-        for k, (numerator, weight, start) in enumerate(zip(*added(sums), starts)):
-            epsilon = self.config.epsilon or propose_epsilon(start, self.pixel_size, self.diameter_a)
-            alpha, beta = np.sqrt(self.penalties[:, k].prod(axis=0))
-            data = self._data(self.wiener.solve(numerator, weight, radius), weight)
-            found.append(sparse_tv_map(data, replace(self.config, alpha=float(alpha), beta=float(beta)),
-                                       epsilon=epsilon, start=start).volume)
-        return np.stack(found)
+        """As Wiener.whole, with the mean of the halves' penalties; Wiener's map where there is no other."""
+        maps = self.wiener.whole(sums, curves, radius)
+        for k, (numerator, weight, start) in enumerate(zip(*added(sums), maps)):
+            alpha, beta = self.penalties[:, k].mean(axis=0)
+            config = replace(self.config, alpha=float(alpha), beta=float(beta))
+            try:
+                epsilon = self.config.epsilon or propose_epsilon(start, self.pixel_size, self.diameter_a)
+                data = self._data(self.wiener.solve(numerator, weight, radius), weight, radius)
+                maps[k] = sparse_tv_map(data, config, epsilon=epsilon, start=start).volume
+            except InputError:
+                continue
+        return maps
 
     def record(self):
-        """Penalties by half and class, and of each map its gap, empty voxels and total variation."""
+        """Penalties by half and class, and of each map its gap, empty voxels and total variation; None where Wiener's
+        map had to stand in."""
         return dict(sparse_tv=dict(penalties=self.penalties.tolist(), maps=[
-            dict(gap=one.gap, zeros=one.zeros, variation=one.variation, epsilon=one.strengths.epsilon)
+            one and dict(gap=one.gap, zeros=one.zeros, variation=one.variation, epsilon=one.strengths.epsilon)
             for one in self._found]))
 
     def state(self):
@@ -118,9 +145,19 @@ class SparseTV:
         alpha, beta = self.penalties[half, k]
         return replace(self.config, alpha=float(alpha), beta=float(beta))
 
-    def _data(self, volume, weight):
+    def _data(self, volume, weight, radius):
         return FourierData(np.ascontiguousarray(volume, np.float32),
-                           weights_of_sums(weight, len(volume), len(self.operators)), self.threads)
+                           weights_of_sums(weight, len(volume), radius, len(self.operators)), self.threads)
+
+
+def amplitude_kept(volume, unregularised):
+    """(d // 2 + 1,) in each shell Re Σ x conj(y) / Σ |y|²: which part of an unregularised map's amplitudes a map has
+    left. Where noise prevails it is less than of the signal's."""
+    box = len(volume)
+    x, y = fft3_centred(volume), fft3_centred(unregularised)
+    shells = np.minimum(shell_index_3d(box), box // 2)
+    common, power = (radial_average(values, shells, box // 2 + 1) for values in ((x * y.conj()).real, np.abs(y) ** 2))
+    return np.clip(common / np.maximum(power, 1e-30), 0, 1)
 
 
 def added(sums):

@@ -44,11 +44,14 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, rng, st
 
     rng : draws the coefficients that are left out. start : as of `sparse_tv_map`. operators : of the map's symmetry.
     """
+    given, full_box = config, data.box
     data, start, epsilon = _reduced(data, start, config.epsilon or epsilon)
-    given, config = config, replace(config, epsilon=None)
-    left_out = held_out(data, rng, operators)
-    rest, count = data.without(left_out), float((data.weight > 0)[left_out].sum())
-    nothing = data.misfit(0 * data.volume, left_out)
+    # neighbours are farther apart in a smaller box, so that they differ by more and there are fewer of them
+    finer = full_box / data.box
+    config = replace(config, epsilon=None, epsilon_ratio=config.epsilon_ratio * finer)
+    left_out, scored = held_out(data, rng, operators)
+    rest, count = data.without(left_out), max(1.0, float((data.weight > 0)[scored].sum()))
+    nothing = data.misfit(0 * data.volume, scored)
     # no map may begin with what it is held against
     seen = data.volume if start is None else start
     start = data.inverse(data.transform(seen) * ~left_out)
@@ -58,31 +61,34 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, rng, st
         if (alpha, beta) not in tried:
             try:
                 found = sparse_tv_map(rest, replace(config, alpha=alpha, beta=beta), epsilon=epsilon, start=start)
-                tried[alpha, beta] = (data.misfit(found.volume, left_out) - nothing) / count
+                tried[alpha, beta] = (data.misfit(found.volume, scored) - nothing) / count
             except InputError:
                 tried[alpha, beta] = np.nan
         value = tried[alpha, beta]
         return np.inf if np.isnan(value) else value
 
+    betas = [beta / finer for beta in betas]
     alpha = min(alphas, key=lambda one: abs(one - config.alpha))
     for _ in range(2):
         beta = min(betas, key=lambda one: score(alpha, one))
         alpha = min(alphas, key=lambda one: score(one, beta))
-    return Choice(replace(given, alpha=alpha, beta=beta), [(a, b, value) for (a, b), value in tried.items()])
+    return Choice(replace(given, alpha=alpha, beta=beta * finer),
+                  [(a, b * finer, value) for (a, b), value in tried.items()])
 
 
 def held_out(data: FourierData, rng, operators=None):
-    """(d, d, d // 2 + 1) bool: a tenth of the coefficients, in cells of CELL px, with their Friedel mates.
+    """(left out, scored): (d, d, d // 2 + 1) bool each, about a tenth of the coefficients in cells of CELL px, with
+    their Friedel mates; scored are those none of whose symmetry mates is seen.
 
-    operators : (g, 3, 3) of the symmetry, whose mates say the same and are left out together
+    operators : (g, 3, 3) of the symmetry, whose mates say the same: left out together as far as cells can be turned
     """
-    box = data.box
+    box, operators = data.box, np.eye(3)[None] if operators is None else np.asarray(operators)
     line = np.fft.fftfreq(box, 1 / box).astype(np.float32)
     z, y, x = np.meshgrid(line, line, np.arange(box // 2 + 1, dtype=np.float32), indexing="ij")
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     # of all mates the one that lies farthest along an odd direction
     farthest, chosen = np.full(len(points), -np.inf, np.float32), points.copy()
-    for operator in np.eye(3)[None] if operators is None else operators:
+    for operator in operators:
         moved = points @ operator.T.astype(np.float32)
         along = moved @ ODD
         for sign in (1, -1):
@@ -92,16 +98,30 @@ def held_out(data: FourierData, rng, operators=None):
     cells = np.floor(chosen / CELL + 0.25).astype(int) + box
     number = np.ravel_multi_index(tuple(cells.T), (2 * box,) * 3)
     _, number = np.unique(number, return_inverse=True)
-    # the Nyquist planes of an even box lie at both sides
-    left = (rng.random(number.max() + 1) < HELD_OUT)[number] & (np.abs(points).max(axis=1) < box / 2)
-    return data.xp.asarray(left.reshape(box, box, box // 2 + 1))
+    # the Nyquist planes of an even box lie at both sides, and the map's mean is told by nothing else
+    left = (rng.random(number.max() + 1) < HELD_OUT)[number]
+    left &= (np.abs(points).max(axis=1) < box / 2) & (np.abs(points).max(axis=1) > CELL)
+    left = left.reshape(x.shape)
+    return data.xp.asarray(left), data.xp.asarray(_with_mates(left, points, operators))
+
+
+def _with_mates(left, points, operators):
+    """Of the coefficients that are left out those whose nearest mates are, too."""
+    box, scored = len(left), left.ravel().copy()
+    held = np.flatnonzero(scored)
+    for operator in operators[1:]:
+        mate = np.rint(points[held] @ operator.T).astype(int)
+        mate = np.where(mate[:, :1] < 0, -mate, mate)
+        x, y, z = np.where(np.abs(mate).max(axis=1, keepdims=True) < box / 2, mate, 0).T
+        scored[held] &= left[z, y, x]
+    return scored.reshape(left.shape)
 
 
 def _reduced(data, start, epsilon):
     """The same in a box of LARGEST_BOX px at most, of the same side in Å."""
     if data.box <= LARGEST_BOX:
         return data, start, epsilon
-    # raw coefficients stay as they are: a voxel holds that much more, and a unitary coefficient that much less, squared
+    # raw coefficients stay as they are: a voxel holds that much more, and the square of a unitary one is as much larger
     share = (LARGEST_BOX / data.box) ** 3
     line = np.fft.fftfreq(LARGEST_BOX, 1 / LARGEST_BOX).astype(int)
     weight = data.weight[line][:, line][:, :, :LARGEST_BOX // 2 + 1] * np.float32(share)

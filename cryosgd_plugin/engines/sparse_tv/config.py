@@ -14,13 +14,13 @@ class SparseTVConfig(Settings):
     """Paper 3 eq. 31 and §2.5; N : what the data weigh in Fourier space, d : rms of AᴴN V̂, A unitary.
 
     alpha : of the log-norm sparsity, in d · ε; beta : of the log total variation, in d · ε'.
-    gamma : of ‖x − previous map‖², in the mean of N; it counts only where there is a previous map.
+    gamma : of ‖x − previous map‖², in the mean of N where it is not 0; it counts only where there is a previous map.
     epsilon : density that belongs to the molecule, in the map's units; None proposes one from the map.
     epsilon_ratio : ε' over ε, 1/3 to 1.
     reweightings : times that the logarithms are replaced by their tangents anew; 1 is convex ℓ1 and TV with weights
         from the map that the data give.
     convex : weights are 1 everywhere, so that plain ℓ1 and TV are left.
-    smoothing : μ of Nesterov's smoothing, in the noise of a voxel, 1 / √(mean N).
+    smoothing : μ of Nesterov's smoothing, in the noise of a voxel.
     method : "fista", with restarts, or "proximal-gradient", paper 3's.
     iterations : of the method for each reweighting, at most; tolerance : relative fixed-point gap at which it ends.
     """
@@ -44,7 +44,7 @@ class SparseTVConfig(Settings):
         need(self.epsilon is None or self.epsilon > 0,
              f"ε {self.epsilon} is not positive; give the density at which the molecule begins, in the map's units, or "
              "leave it out to have one proposed")
-        need(0 < self.epsilon_ratio <= 1, f"ε' / ε of {self.epsilon_ratio:g} is out of bounds; give 1/3 to 1")
+        need(0 < self.epsilon_ratio <= 10, f"ε' / ε of {self.epsilon_ratio:g} is out of bounds; 1/3 to 1 is usual")
         need(self.smoothing > 0, f"the smoothing {self.smoothing:g} must be positive; 1 is usual")
         need(self.method in METHODS, f"method '{self.method}' is unknown; choose of {', '.join(METHODS)}")
         need(self.reweightings >= 1 and self.iterations >= 1,

@@ -52,7 +52,8 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
     """Regularise two unregularised half-maps (d, d, d) float32, each by itself, and their mean.
 
     symmetry : point group that was imposed on the maps. chosen : whether each half chooses α and β by coefficients
-    that it holds back; the mean then takes the geometric mean of both choices.
+    that it holds back; the mean then takes the mean of both choices. N, ε and the starts' filters
+    come from both halves.
     Raises InputError for maps that don't fit, aren't finite, or hold no density.
     """
     if first.shape != second.shape:
@@ -86,8 +87,7 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
 def _of_both(config, choices):
     if not choices:
         return config
-    alpha, beta = (float(np.sqrt(np.prod([getattr(one.config, name) for one in choices])))
-                   for name in ("alpha", "beta"))
+    alpha, beta = (float(np.mean([getattr(one.config, name) for one in choices])) for name in ("alpha", "beta"))
     return SparseTVConfig(**{**config.to_dict(), "alpha": alpha, "beta": beta})
 
 

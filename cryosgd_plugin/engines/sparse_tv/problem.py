@@ -15,6 +15,7 @@ class FourierData:
     volume : (d, d, d) float32, the unregularised map, whose transform is V̂
     weight : (d, d, d // 2 + 1) float32, N ≥ 0 in the layout of rfftn: one over the variance of a coefficient of the
         unitary transform; 0 where there are no data
+    mean_weight : of N, where it is not 0; voxel_noise : standard deviation of a voxel's noise; pull_rms : of AᴴN V̂
     Raises InputError: shapes that don't fit, values that are no numbers, negative weights, no data at all.
     """
 
@@ -35,9 +36,13 @@ class FourierData:
             raise InputError(f"the least Fourier weight is {float(weight.min()):.3g}, below 0; weights are one over a "
                              "variance")
         self._both = friedel_weights(d, self.xp)
-        self.mean_weight = self._mean(weight)
-        if not self.mean_weight > 0:
+        known = weight > 0
+        share = self._mean(known.astype(weight.dtype))
+        if not share > 0:
             raise InputError("no Fourier coefficient has any data; give a reconstruction of at least one particle")
+        # over the coefficients of which something is known: maps may end long before the corners
+        self.mean_weight = self._mean(weight) / share
+        self.voxel_noise = float(np.sqrt(self._mean(self.xp.where(known, 1 / self.xp.maximum(weight, 1e-30), 0))))
         self.largest_weight = float(weight.max())
         self.pull = weight * self.transform(volume)
         self.pull_rms = float(self.xp.sqrt((self.inverse(self.pull).astype(self.xp.float64) ** 2).mean()))
@@ -73,4 +78,5 @@ class FourierData:
         return FourierData(self.volume, self.xp.where(left_out, self.xp.float32(0), self.weight), self.threads)
 
     def _mean(self, weight):
+        """Over the whole transform, of which (d, d, d // 2 + 1) are given."""
         return float((weight.mean(axis=(0, 1), dtype=self.xp.float64) * self._both).sum()) / self.box

@@ -59,7 +59,7 @@ def strengths_for(data: FourierData, config: SparseTVConfig, epsilon: float) -> 
     epsilon = config.epsilon or epsilon
     tv = config.epsilon_ratio * epsilon
     return Strengths(config.alpha * data.pull_rms * epsilon, config.beta * data.pull_rms * tv,
-                     config.gamma * data.mean_weight, epsilon, tv, config.smoothing / np.sqrt(data.mean_weight))
+                     config.gamma * data.mean_weight, epsilon, tv, config.smoothing * data.voxel_noise)
 
 
 def sparse_tv_map(data: FourierData, config: SparseTVConfig, *, epsilon: float, start=None,
@@ -90,12 +90,11 @@ def sparse_tv_map(data: FourierData, config: SparseTVConfig, *, epsilon: float, 
 
 
 def objective(data: FourierData, strengths: Strengths, x, previous=None) -> float:
-    """What is minimised, with the smoothed gradient under the logarithm (see the head of this file)."""
+    """What the reweighting brings down (see the head of this file), the gradient's norm not smoothed."""
     xp = data.xp
     norm = gradient_norm(x).astype(xp.float64)
-    smooth = xp.where(norm < strengths.mu, norm ** 2 / (2 * strengths.mu), norm - strengths.mu / 2)
     total = data.misfit(x) + strengths.alpha * float(xp.log(xp.abs(x).astype(xp.float64) + strengths.epsilon).sum())
-    total += strengths.beta * float(xp.log(smooth + strengths.epsilon_tv).sum())
+    total += strengths.beta * float(xp.log(norm + strengths.epsilon_tv).sum())
     if previous is not None:
         total += strengths.gamma * float(((x - previous).astype(xp.float64) ** 2).sum())
     return total
