@@ -108,7 +108,11 @@ class RefineJob(EngineJob):
         overfitting = None
         if self.config.overfitting_test:
             start = time.perf_counter()
-            overfitting = self._refine_randomised(engine)
+            try:
+                overfitting = self._refine_randomised(engine)
+            except InputError as error:
+                # what was refined is not lost for it
+                self.warnings.append(f"The overfitting test could not be made: {error}.")
             self._count("overfitting test", start)
         start = time.perf_counter()
         asymmetries = [asymmetry(engine, k) for k in range(self.config.classes)]

@@ -245,7 +245,7 @@ class Refinement:
         shared = config.extent_a / config.shared_resolution_a
         self.references = np.stack([share_low(first * self.mask, second * self.mask, shared)
                                     for first, second in zip(*regularised)], axis=1)
-        self.whole = self._regulariser.whole(sums, curves, radius)
+        self.whole = self._regulariser.whole(sums, curves, radius, self.convergence.last)
         self.shell_fsc, self.shrinkage = curves, self._regulariser.shrinkage(curves)
         noise = mean_noise(self.noise, [one.images for one in sums])
         self.spectra = [shell_spectra(curve, [one.weight[k] for one in sums], noise, self.curve_mask, radius,

@@ -15,6 +15,9 @@ SOURCE_SHARE = 0.25
 NODE_BYTES, BANK_BYTES, SCORE_BYTES = 8 + 4, 28, 12
 # float32 maps of the particles' box, for each class: references, halves, regularised halves, given and whole map …
 MAPS = 12
+# and where these are sparse and smooth: those of this and the last iteration, and the Wiener maps they begin with; maps
+# that its solver holds, transforms included
+SPARSE_MAPS, SOLVER_MAPS = 6, 16
 # partial sums of the back-projection are given no more than this, but for one
 PARTIAL_BYTES = 256e6
 
@@ -26,13 +29,15 @@ def memory_needed_gb(config, threads: int) -> float:
     nodes = float(np.prod(half_volume_shape(radius)))
     sums = 2 * config.classes * NODE_BYTES * nodes
     # an overfitting test has its own maps beside those of the run
-    maps = MAPS * (2 if config.overfitting_test else 1) * config.classes * 4.0 * box ** 3
+    sparse = config.regularisation == "sparse-tv"
+    maps = (MAPS + SPARSE_MAPS * sparse) * (2 if config.overfitting_test else 1) * config.classes * 4.0 * box ** 3
     images = BLOCK * (4 * 4.0 * box ** 2 + 28 * np.pi * radius ** 2 / 2)
     searching = BANK_BYTES * BANK_NUMBERS + min(threads, FULL_SHARES) * SCORE_BYTES * SCORE_NUMBERS + images
     inserting = images + max(NODE_BYTES * nodes, PARTIAL_BYTES)
     padded = (PADDING * box) ** 3
     # the sum of both halves, its Hermitian half being made, and one transform of a padded volume
-    solving = config.classes * NODE_BYTES * nodes + NODE_BYTES * nodes + 2 * 4.0 * padded
+    solving = (config.classes + 1) * NODE_BYTES * nodes + 2 * 4.0 * padded
+    solving += SOLVER_MAPS * sparse * 4.0 * box ** 3
     return (sums + maps + max(searching, inserting, solving)) / 1e9
 
 

@@ -38,7 +38,7 @@ class Wiener:
         return np.stack([[self.solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight, curves)]
                          for one in sums])
 
-    def whole(self, sums, curves, radius: int):
+    def whole(self, sums, curves, radius: int, last: bool = False):
         """(K, box, box, box) float32 of both halves together."""
         return np.stack([self.solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*added(sums), curves)])
 
@@ -111,9 +111,12 @@ class SparseTV:
         """As Wiener.shrinkage: of what the penalties left, or the FSC where that is less."""
         return np.minimum(curves, self._kept.min(axis=0))
 
-    def whole(self, sums, curves, radius):
-        """As Wiener.whole, with the mean of the halves' penalties; Wiener's map where there is no other."""
+    def whole(self, sums, curves, radius, last=False):
+        """As Wiener.whole, with the mean of the halves' penalties; Wiener's map where there is no other, and before the
+        last iteration, where nothing depends on it."""
         maps = self.wiener.whole(sums, curves, radius)
+        if not last:
+            return maps
         for k, (numerator, weight, start) in enumerate(zip(*added(sums), maps)):
             alpha, beta = self.penalties[:, k].mean(axis=0)
             config = replace(self.config, alpha=float(alpha), beta=float(beta))
