@@ -75,6 +75,8 @@ class AbInitioJob(EngineJob):
                    table=fingerprint(table), parameters=config.to_dict(),
                    start_map=None if start_map is None else fingerprint_map(*self.start_map))
         try:
+            # damaged images among a sample leave no folder behind
+            self.contrast, self.source.invert = self.source.check_sample()
             self.folder = RunFolder(folder, resume=present)
         except BaseException:
             self.source.close()
@@ -93,7 +95,6 @@ class AbInitioJob(EngineJob):
 
     def _run(self):
         start = time.perf_counter()
-        self.contrast, self.source.invert = self.source.check_sample()
         print(self.contrast + (" Their sign is changed." if self.source.invert else ""), flush=True)
         engine = AbInitio(self.config, self.table, self.source, xp=self.xp, threads=self.threads, lanes=self.lanes,
                           devices=self.devices, start_map=self.start_map, table_gb=self.table_gb)

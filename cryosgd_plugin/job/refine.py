@@ -76,6 +76,8 @@ class RefineJob(EngineJob):
                    references=[fingerprint_map(map_, config.pixel_size) for map_ in self.references],
                    mask=None if mask is None else fingerprint_map(self.mask, config.pixel_size))
         try:
+            # damaged images among a sample leave no folder behind
+            self.contrast, self.source.invert = self.source.check_sample()
             self.folder = RunFolder(folder, resume=present)
         except BaseException:
             self.source.close()
@@ -93,7 +95,6 @@ class RefineJob(EngineJob):
 
     def _run(self):
         start = time.perf_counter()
-        self.contrast, self.source.invert = self.source.check_sample()
         print(self.contrast + (" Their sign is changed." if self.source.invert else ""), flush=True)
         engine = Refinement(self.config, self.table, self.source, self.references, threads=self.threads, xp=self.xp,
                             mask=self.mask)
