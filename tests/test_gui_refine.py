@@ -56,3 +56,20 @@ def test_a_refinement_and_all_that_its_viewer_shows(session):  # noqa: F811
         session.shot(name)
         opened.close()
     assert session.dialogs == []
+
+
+def test_the_sparse_refinement_in_its_window(session):  # noqa: F811
+    """The other protocol: its penalties are among the expert's fields, and it leaves unregularised half-maps."""
+    from pyworkflow.object import Pointer
+
+    form = session.open_from_tree("ProtCryosgdSimulate")
+    session.fill(form, nParticles=120, boxSize=32, pixelSize=8.0, snr=0.5)
+    simulated = session.wait_status(session.execute(form), ("finished",), 240)
+    form = session.open_from_tree("ProtCryosgdRefineSparseTV")
+    form.widgetDict["inputVolumes"].set([Pointer(simulated, extended="outputVolume")])
+    session.fill(form, particleDiameter=140.0, initialResolution=50.0, iterations=1, numberOfThreads=2)
+    session.place(form, "900x760+200+60")
+    session.shot("form_refine_sparse_tv")
+    run = session.wait_status(session.execute(form), ("finished",), 300)
+    assert run.outputVolume.hasHalfMaps() and run.regularisation.get() == 1
+    assert session.dialogs == []
