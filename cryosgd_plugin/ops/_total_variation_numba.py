@@ -37,16 +37,22 @@ def _by_slabs(planes, threads, work):
         list(pool.map(work, edges[:-1], edges[1:]))
 
 
+@njit(inline="always")
+def _steepness(x, k, j, i):
+    here = x[k, j, i]
+    a = here - x[k - 1, j, i] if k > 0 else np.float32(0)
+    b = here - x[k, j - 1, i] if j > 0 else np.float32(0)
+    c = here - x[k, j, i - 1] if i > 0 else np.float32(0)
+    return np.sqrt(a * a + b * b + c * c)
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def _norm(x, out, first, last):
     _, rows, columns = x.shape
     for k in range(first, last):
         for j in range(rows):
             for i in range(columns):
-                a = x[k, j, i] - x[k - 1, j, i] if k > 0 else np.float32(0)
-                b = x[k, j, i] - x[k, j - 1, i] if j > 0 else np.float32(0)
-                c = x[k, j, i] - x[k, j, i - 1] if i > 0 else np.float32(0)
-                out[k, j, i] = np.sqrt(a * a + b * b + c * c)
+                out[k, j, i] = _steepness(x, k, j, i)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -55,10 +61,7 @@ def _scale(x, weight, mu, out, first, last):
     for k in range(first, last):
         for j in range(rows):
             for i in range(columns):
-                a = x[k, j, i] - x[k - 1, j, i] if k > 0 else np.float32(0)
-                b = x[k, j, i] - x[k, j - 1, i] if j > 0 else np.float32(0)
-                c = x[k, j, i] - x[k, j, i - 1] if i > 0 else np.float32(0)
-                out[k, j, i] = weight[k, j, i] / max(np.sqrt(a * a + b * b + c * c), mu)
+                out[k, j, i] = weight[k, j, i] / max(_steepness(x, k, j, i), mu)
 
 
 @njit(cache=True, nogil=True, fastmath=True)

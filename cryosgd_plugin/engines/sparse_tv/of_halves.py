@@ -10,14 +10,12 @@ from ...core.errors import InputError
 from ...core.shells import fsc, shell_index_3d
 from ...core.symmetry import point_group
 from ..mask import dynamic_mask
+from ..refine.maps import LEAST_FSC, MOST_FSC, of_both
 from .choose import choose
 from .config import SparseTVConfig
 from .problem import FourierData
 from .solver import SparseTVMap, sparse_tv_map
 from .weights import weights_of_halves
-
-# an FSC is taken to lie between these where a filter is made of it
-LEAST_FSC, MOST_FSC = 1e-3, 0.999
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
     shells = np.minimum(shell_index_3d(box), box // 2)
     measured = fsc(first, second)
     weight = weights_of_halves(first, second)
-    traditional = _filtered(0.5 * (first + second), 2 * measured / (1 + measured), shells)
+    traditional = _filtered(0.5 * (first + second), of_both(measured), shells)
     epsilon = config.epsilon or propose_epsilon(traditional, pixel_size, diameter_a)
     halves, choices = [], []
     for number, volume in enumerate((first, second)):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from ...core.errors import InputError
 from ...core.fourier import fft3_centred
@@ -24,11 +25,10 @@ def weights_of_sums(weight, box_size: int, radius: int, n_operators: int = 1):
     mates = weight[::-1, ::-1, 1:2]
     line = np.concatenate([mates, weight], axis=2)
     for axis in range(3):
-        before, at, after = (_part(line, axis, part) for part in (slice(None, -2), slice(1, -1), slice(2, None)))
-        line = 0.5 * before + at + 0.5 * after
-    # of the nodes that are left those at whole pixels: the centre is now at centre − 1
-    first = (centre - 1) % PADDING
-    found = line[first::PADDING, first::PADDING, ::PADDING]
+        line = ndimage.correlate1d(line, [0.5, 1, 0.5], axis=axis, mode="constant")
+    # of the nodes that have all their neighbours those at whole pixels
+    first = 1 + (centre - 1) % PADDING
+    found = line[first:-1:PADDING, first:-1:PADDING, 1:-1:PADDING]
     reach = found.shape[0] // 2
     reach_in = min(reach, (box_size - 1) // 2, found.shape[2] - 1)
     whole = np.zeros((box_size, box_size, box_size // 2 + 1), np.float32)
@@ -57,7 +57,3 @@ def weights_of_halves(first, second):
     held[-1] = False
     by_shell = np.where(held, 1 / np.maximum(noise, 1e-30), 0).astype(np.float32)
     return np.where(shells < box // 2, by_shell[np.minimum(shells, box // 2)], np.float32(0))
-
-
-def _part(array, axis, part):
-    return array[(slice(None),) * axis + (part,)]
