@@ -24,11 +24,12 @@ CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
 
 
-def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3):
+def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3, threads=1):
     options = {} if blobs is None else dict(blobs=blobs)
     source, table = particles(n, noise_sd=noise_sd, seed=seed, **options)
     unknown = replace(table, rotations=None, shifts_a=None)
-    engine = Refinement(config, unknown, source, [density() if reference is None else reference])
+    engine = Refinement(config, unknown, source, [density() if reference is None else reference],
+                        threads=threads)
     return engine, list(engine.steps()), table
 
 
@@ -54,12 +55,18 @@ def test_records_say_what_was_pruned_and_scored(run):
     assert all(record["scored"] > 0 for record in records)
 
 
-def test_halves_share_no_particle_and_each_run_the_same(run):
+def test_halves_share_no_particle(run):
     engine, _, _ = run
     assert not set(engine.rows[0]) & set(engine.rows[1])
     assert len(engine.rows[0]) + len(engine.rows[1]) == 300
-    again, _, _ = refined()
+
+
+def test_each_run_is_the_same_with_both_halves_at_a_time(run):
+    engine, records, _ = run
+    again, repeated, _ = refined(threads=4)
     assert np.array_equal(again.halves, engine.halves)
+    assert [one["certificate"] and one["certificate"]["images"] for one in repeated] == [
+        one["certificate"] and one["certificate"]["images"] for one in records]
 
 
 def test_spectra_are_those_of_the_simulation(run):

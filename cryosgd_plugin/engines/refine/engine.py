@@ -7,6 +7,7 @@ dynamic mask is made of their mean.)
 """
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Iterator
@@ -17,6 +18,7 @@ from ...core.fourier import fft3_centred, ifft3_centred
 from ...core.masks import soft_sphere
 from ...core.settings import need
 from ...core.shells import crossing_resolution, shell_index_3d
+from ...core.side_by_side import side_by_side
 from ...core.symmetry import point_group
 from ...ops.slicing import hermitian
 from ...ops.symmetrise import symmetrise, symmetry_envelope
@@ -58,7 +60,7 @@ class Refinement:
 
     def __init__(self, config, table, source, references, *, threads: int = 1, xp=np, mask=None):
         self.config, self.table, self.source, self.threads = config, table, source, threads
-        self._ctf_scale = table.ctf_scale
+        self._ctf_scale, self._reading = table.ctf_scale, threading.Lock()
         rng = np.random.default_rng(config.seed)
         self.half_set = draw_halves(len(table), table.half_set, rng)
         rows = np.arange(len(table))
@@ -132,12 +134,7 @@ class Refinement:
             self.references = self._scaled(self._given)
         radius = radius_of_maps(self.radius, config.box_size, last)
         preparer = self.preparer(radius)
-        sums, posed, certificate = [], [], None
-        for half, rows in enumerate(self._drawn()):
-            one, blocks, certified = self._pose_half(half, rows, preparer)
-            sums.append(one)
-            posed += blocks
-            certificate = certified or certificate
+        sums, posed, certificate = self._pose(preparer)
         posing = time.perf_counter() - started
         update_noise(self.noise, sums, preparer)
         self._make_maps(sums, radius)
@@ -161,26 +158,37 @@ class Refinement:
         rng = np.random.default_rng([self.config.seed, self.iteration, 3])
         return [np.sort(rng.choice(rows, sample, replace=False)) for rows in self.rows]
 
-    def _pose_half(self, half, drawn, preparer):
-        """(HalfSums, [(rows, PosedImages)], record of a certificate or None) of the rows drawn of one half-set."""
-        config = self.config
-        poser = self._poser(self.references[half], preparer)
-        sums = HalfSums(config.classes, len(self.table.optics), preparer.radius, self.radius)
+    def _pose(self, preparer):
+        """([HalfSums] of both halves, [(rows, PosedImages)], record of a certificate or None)."""
+        drawn = self._drawn()
+
+        def pose_half(half, threads):
+            poser = self._poser(self.references[half], preparer, threads)
+            return (poser,) + self._pose_half(half, drawn[half], poser)
+
+        self._levels.prepare(self.radius, self.config.symmetry)
+        posers, sums, posed = zip(*side_by_side(pose_half, range(2), self.threads))
+        certified = [self._certify(half, drawn[half], poser, sum(int(one.scored.sum()) for _, one in blocks))
+                     for half, (poser, blocks) in enumerate(zip(posers, posed))]
+        return list(sums), posed[0] + posed[1], certified[0] or certified[1]
+
+    def _pose_half(self, half, drawn, poser):
+        """(HalfSums, [(rows, PosedImages)]) of the rows drawn of one half-set."""
+        config, radius = self.config, poser.preparer.radius
+        sums = HalfSums(config.classes, len(self.table.optics), radius, self.radius)
         posed = []
         for rows in self.blocks(drawn):
-            result = poser.add(self.source.images(rows, config.box_size), self.table, rows, self._noise_of(half, rows),
-                               sums)
+            result = poser.add(self._images(rows), self.table, rows, self._noise_of(half, rows), sums)
             self.results.keep(rows, result, self.operators)
             posed.append((rows, result))
-        certified = self._certify(half, drawn, poser, preparer, sum(int(one.scored.sum()) for _, one in posed))
         for total in (sums.numerator, sums.weight):
             for k in range(config.classes):
-                total[k] = symmetrise(hermitian(total[k]), self.operators, preparer.radius)
-        return sums, posed, certified
+                total[k] = symmetrise(hermitian(total[k]), self.operators, radius)
+        return sums, posed
 
-    def _certify(self, half, drawn, poser, preparer, scored):
+    def _certify(self, half, drawn, poser, scored):
         """Search some of the rows drawn of a half exhaustively where that is due: a record for the history, or None."""
-        search = poser.search
+        search, preparer = poser.search, poser.preparer
         self._plan.earn(scored)
         if not search.bounds:
             return None
@@ -192,12 +200,17 @@ class Refinement:
         started = time.perf_counter()
         rng = np.random.default_rng([self.config.seed, self.iteration, half])
         sample = np.sort(rng.choice(drawn, count, replace=False))
+        search.threads = self.threads
         everything = BoundedSearch(search.levels, shrinkage=None, rng=rng, threads=self.threads, exhaustive=True)
-        parts = [certify(search, everything, preparer.low_passed(self.source.images(rows, self.config.box_size)),
-                         self.table, rows, self._noise_of(half, rows), self.operators)
-                 for rows in self.blocks(sample)]
+        parts = [certify(search, everything, preparer.low_passed(self._images(rows)), self.table, rows,
+                         self._noise_of(half, rows), self.operators) for rows in self.blocks(sample)]
         n_poses = finest.n_rows * finest.grid.polar.n_angles * len(finest.grid.shifts_a)
         return as_record(parts, n_poses, time.perf_counter() - started)
+
+    def _images(self, rows):
+        # a source is read by one at a time
+        with self._reading:
+            return self.source.images(rows, self.config.box_size)
 
     def blocks(self, rows):
         """The given rows in blocks (b,) of one optics group each."""
@@ -213,9 +226,9 @@ class Refinement:
         self._levels.prepare(self.radius, self.config.symmetry)
         return self._levels.teams([reference.astype(np.float32) for reference in references])[0]
 
-    def _poser(self, references, preparer):
+    def _poser(self, references, preparer, threads):
         config, levels = self.config, self._level_stack(references)
-        common = dict(rng=np.random.default_rng(config.seed), threads=self.threads)
+        common = dict(rng=np.random.default_rng(config.seed), threads=threads)
         if config.search == "local":
             search = LocalSearch(levels, self.results.rotations, self.results.shifts_a, self.operators,
                                  angle_deg=config.local_angle_deg, shift_a=config.local_shift_a, **common)
@@ -266,23 +279,26 @@ class Refinement:
 
     def _scaled(self, references):
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""
-        scaled, preparer = [], self.preparer(self.radius)
-        for half, rows in enumerate(self.rows):
+        preparer = self.preparer(self.radius)
+        self._levels.prepare(self.radius, self.config.symmetry)
+
+        def scale_half(half, threads):
+            rows, maps = self.rows[half], references * self.mask
             sample = rows[::max(1, len(rows) // SCALE_IMAGES)][:SCALE_IMAGES]
-            blocks = [(part, self.source.images(part, self.config.box_size)) for part in self.blocks(sample)]
-            maps = references * self.mask
+            blocks = [(part, self._images(part)) for part in self.blocks(sample)]
             level = self._level_stack(maps)[-1]
             part, images = max(blocks, key=lambda block: len(block[0]))
             noise = self._noise_of(half, part)
             maps = maps * starting_scale(level, level.matcher.prepare(images, self.table, part, noise), noise)
             for _ in range(SCALE_ROUNDS):
                 sums = HalfSums(len(maps), len(self.table.optics), self.radius, self.radius)
-                poser = self._poser(maps, preparer)
+                poser = self._poser(maps, preparer, threads)
                 for part, images in blocks:
                     poser.add(images, self.table, part, self._noise_of(half, part), sums)
                 maps = maps * np.float32(sums.linear.sum() / sums.square.sum())
-            scaled.append(maps)
-        return np.stack(scaled).astype(np.float32)
+            return maps
+
+        return np.stack(side_by_side(scale_half, range(2), self.threads)).astype(np.float32)
 
     def _apply_scale(self):
         self.table = replace(self.table, ctf_scale=self._ctf_scale * self.results.scale)

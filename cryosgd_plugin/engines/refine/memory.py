@@ -32,13 +32,16 @@ def memory_needed_gb(config, threads: int) -> float:
     sparse = config.regularisation == "sparse-tv"
     maps = (MAPS + SPARSE_MAPS * sparse) * (2 if config.overfitting_test else 1) * config.classes * 4.0 * box ** 3
     images = BLOCK * (4 * 4.0 * box ** 2 + 28 * np.pi * radius ** 2 / 2)
-    searching = BANK_BYTES * BANK_NUMBERS + min(threads, FULL_SHARES) * SCORE_BYTES * SCORE_NUMBERS + images
-    inserting = images + max(NODE_BYTES * nodes, PARTIAL_BYTES)
+    # both halves are posed at the same time where there are two threads
+    together = min(threads, 2)
+    share = threads / together
+    searching = BANK_BYTES * BANK_NUMBERS + min(share, FULL_SHARES) * SCORE_BYTES * SCORE_NUMBERS + images
+    posing = together * max(searching, images + max(NODE_BYTES * nodes, PARTIAL_BYTES))
     padded = (PADDING * box) ** 3
     # the sum of both halves, its Hermitian half being made, and one transform of a padded volume
     solving = (config.classes + 1) * NODE_BYTES * nodes + 2 * 4.0 * padded
     solving += SOLVER_MAPS * sparse * 4.0 * box ** 3
-    return (sums + maps + max(searching, inserting, solving)) / 1e9
+    return (sums + maps + max(posing, solving)) / 1e9
 
 
 def check_memory(config, threads: int, budget_gb: float) -> None:

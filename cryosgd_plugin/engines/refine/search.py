@@ -27,9 +27,9 @@ BEAM = 6
 # pairs of the next level that survivors are cut into, at most: an image that says too little for a bound keeps its best
 MAX_CHILDREN = 18_000
 # complex numbers of slices, and scores of one image, that are held at a time
-BANK_NUMBERS, SCORE_NUMBERS = 2e7, 2e7
+BANK_NUMBERS, SCORE_NUMBERS = 1e7, 2e7
 # threads that may hold so many scores each; more of them share
-FULL_SHARES = 4
+FULL_SHARES = 2
 # poses this much below the best found (nats) are forgotten, and so are all beyond the best so many
 FORGOTTEN, MAX_POSES = 12.0, 2000
 # poses of an image that are held at a time: of a posterior that is broader the best
