@@ -4,8 +4,8 @@
         [--exhaustive 40] [-- options of cryosgd refine]
     benchmarks/relion_auto_refine.sh DIR/sets/SET OUTPUT …      the peer, once a set; kept in benchmarks/peer
 
-ribosome: ASPIRE's 70S, 1,000 × 64 px of 5 Å/px, C1, SNR 0.1. groel: 1OEL, 500 × 128 px of 2.8 Å/px, D7, SNR 0.02.
-phantom: 1,000 × 64 px of 4 Å/px, C1, SNR 0.05. The reference is the truth, low-passed to 30 Å (50 for the ribosome).
+ribosome: ASPIRE's 70S, 500 × 64 px of 5 Å/px, C1, SNR 0.1. groel: 1OEL, 300 × 128 px of 2.8 Å/px, D7, SNR 0.02.
+phantom: 500 × 64 px of 4 Å/px, C1, SNR 0.05. The reference is the truth, low-passed to 30 Å (50 for the ribosome).
 Each map is aligned with the truth; pose errors are medians, the nearest symmetry mate counting, after what all poses
 are turned and shifted by in common.
 
@@ -71,12 +71,12 @@ def main(words=None):
 
 def make_set(name, arguments):
     if name == "ribosome":
-        return ribosome(arguments, particles=1000, snr=0.1)
+        return ribosome(arguments, particles=500, snr=0.1)
     if name == "phantom":
-        return phantom(arguments, particles=1000, snr=0.05)
+        return phantom(arguments, particles=500, snr=0.05)
     return simulated(
         arguments.output / "sets" / "groel", "--model", arguments.data / "maps_and_models" / "1OEL.pdb", "--assembly",
-        1, "--particles", 500, "--box", 128, "--pixel-size", 2.8, "--snr", 0.02, "--ctf-bfactor", 100, "--voltage",
+        1, "--particles", 300, "--box", 128, "--pixel-size", 2.8, "--snr", 0.02, "--ctf-bfactor", 100, "--voltage",
         300, "--defocus", 10000, 30000, "--astigmatism", 500, "--shift-sd", 5, "--seed", 1, "--threads",
         arguments.threads, reuse=arguments.reuse)
 
