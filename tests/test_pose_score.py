@@ -8,7 +8,7 @@ from cryosgd_plugin.core.masks import soft_sphere
 from cryosgd_plugin.core.poses import random_rotations
 from cryosgd_plugin.ops import pose_insert
 from cryosgd_plugin.ops.pose_insert import insert_poses
-from cryosgd_plugin.ops.pose_score import pose_terms, pose_terms_plain
+from cryosgd_plugin.ops.pose_score import pose_terms, pose_terms_plain, shell_terms, shell_terms_plain
 from cryosgd_plugin.ops.slicing import half_volume_shape, slice_volume, to_half_volume
 
 BOX, RADIUS = 32, 12
@@ -42,6 +42,17 @@ def test_score_is_minus_the_error_less_the_images_power(sample):
 def test_kernel_equals_plain(sample):
     for fast, plain in zip(pose_terms(*sample), pose_terms_plain(*sample)):
         assert np.abs(fast - plain).max() < 1e-5 * np.abs(plain).max()
+
+
+def test_shells_add_up_to_the_score(sample):
+    half, filtered, weight, points, rotations, shifts, image = sample
+    shells = np.rint(np.hypot(*points.T)).astype(int)
+    arguments = half, filtered, weight, points, shells, rotations, shifts, image, RADIUS + 1
+    cross, power = shell_terms(*arguments)
+    assert (2 * cross - power).sum(axis=1) == pytest.approx(pose_terms(*sample)[0], rel=1e-5)
+    for fast, plain in zip((cross, power), shell_terms_plain(*arguments)):
+        assert np.abs(fast - plain).max() < 1e-5 * np.abs(plain).max()
+    assert np.all(power[:, 1:] > 0) and not power[:, 0].any()
 
 
 def test_slopes_against_finite_differences(sample):

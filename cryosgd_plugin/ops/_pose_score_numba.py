@@ -1,4 +1,4 @@
-"""The kernel of pose_score on CPU cores."""
+"""The kernels of pose_score on CPU cores."""
 from __future__ import annotations
 
 import numpy as np
@@ -16,6 +16,62 @@ def pose_terms(half, filtered, weight, points, rotations, shifts, image, padding
     return scores, slopes, curvatures
 
 
+def shell_terms(half, filtered, weight, points, shells, rotations, shifts, image, count, padding):
+    """As `pose_score.shell_terms_plain`."""
+    cross, power = np.zeros((len(rotations), count)), np.zeros((len(rotations), count))
+    if len(rotations):
+        _shell_terms(half, filtered, weight, points, shells, rotations, shifts, image, float(padding),
+                     int(np.abs(points).max()), cross, power)
+    return cross, power
+
+
+@njit(inline="always")
+def _phases(shift, reach):
+    """Phases of whole frequencies along each axis: two tables instead of a sine for each point."""
+    along_x, along_y = np.empty(reach + 1, np.complex64), np.empty(2 * reach + 1, np.complex64)
+    for j in range(reach + 1):
+        angle = 2 * np.pi * j * shift[0]
+        along_x[j] = np.complex64(complex(np.cos(angle), np.sin(angle)))
+    for j in range(-reach, reach + 1):
+        angle = 2 * np.pi * j * shift[1]
+        along_y[j + reach] = np.complex64(complex(np.cos(angle), np.sin(angle)))
+    return along_x, along_y
+
+
+@njit(parallel=True, cache=True, fastmath=True)
+def _shell_terms(half, filtered, weight, points, shells, rotations, shifts, image, padding, reach, cross, power):
+    centre = np.float32(half.shape[0] // 2)
+    for n in prange(len(rotations)):
+        a = (rotations[n] * padding).astype(np.float32)
+        i = image[n]
+        along_x, along_y = _phases(shifts[n], reach)
+        for p in range(len(points)):
+            kx, ky = points[p, 0], points[p, 1]
+            px, py = np.float32(kx), np.float32(ky)
+            x = a[0, 0] * px + a[1, 0] * py
+            y = a[0, 1] * px + a[1, 1] * py
+            z = a[0, 2] * px + a[1, 2] * py
+            flipped = x < 0
+            if flipped:
+                x, y, z = -x, -y, -z
+            y += centre
+            z += centre
+            x0, y0, z0 = int(x), int(y), int(z)
+            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+            v000, v010 = half[z0, y0, x0], half[z0, y0 + 1, x0]
+            v100, v110 = half[z0 + 1, y0, x0], half[z0 + 1, y0 + 1, x0]
+            r00, r01 = v000 + fx * (half[z0, y0, x0 + 1] - v000), v010 + fx * (half[z0, y0 + 1, x0 + 1] - v010)
+            r10, r11 = (v100 + fx * (half[z0 + 1, y0, x0 + 1] - v100),
+                        v110 + fx * (half[z0 + 1, y0 + 1, x0 + 1] - v110))
+            near, far = r00 + fy * (r01 - r00), r10 + fy * (r11 - r10)
+            value = near + fz * (far - near)
+            if flipped:
+                value = np.conj(value)
+            f, moved = filtered[i, p], value * (along_x[kx] * along_y[ky + reach])
+            cross[n, shells[p]] += f.real * moved.real + f.imag * moved.imag
+            power[n, shells[p]] += weight[i, p] * (value.real ** 2 + value.imag ** 2)
+
+
 @njit(parallel=True, cache=True, fastmath=True)
 def _terms(half, filtered, weight, points, rotations, shifts, image, padding, reach, scores, slopes, curvatures):
     centre = np.float32(half.shape[0] // 2)
@@ -23,14 +79,7 @@ def _terms(half, filtered, weight, points, rotations, shifts, image, padding, re
     for n in prange(len(rotations)):
         a = (rotations[n] * padding).astype(np.float32)
         i = image[n]
-        # phases of whole frequencies along each axis: two tables instead of a sine for each point
-        along_x, along_y = np.empty(reach + 1, np.complex64), np.empty(2 * reach + 1, np.complex64)
-        for j in range(reach + 1):
-            angle = 2 * np.pi * j * shifts[n, 0]
-            along_x[j] = np.complex64(complex(np.cos(angle), np.sin(angle)))
-        for j in range(-reach, reach + 1):
-            angle = 2 * np.pi * j * shifts[n, 1]
-            along_y[j + reach] = np.complex64(complex(np.cos(angle), np.sin(angle)))
+        along_x, along_y = _phases(shifts[n], reach)
         score = 0.0
         slope = np.zeros(5)
         fisher = np.zeros((5, 5))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.backend import array_module
+from ..core.backend import array_module, to_host
 from .slicing import PADDING
 
 
@@ -52,8 +52,34 @@ def pose_terms_plain(half, filtered, weight, points, rotations, shifts, image, p
         scores.append(float((2 * (xp.conj(f) * value).real - w * xp.abs(value) ** 2).sum()))
         slopes.append((2 * (xp.conj(f - w * value) * columns).real).sum(axis=1))
         curvatures.append(2 * ((w * xp.conj(columns)) @ columns.T).real)
-    as_host = (lambda a: a) if xp is np else xp.asnumpy
-    return np.array(scores), as_host(xp.stack(slopes)), as_host(xp.stack(curvatures))
+    return np.array(scores), to_host(xp.stack(slopes)), to_host(xp.stack(curvatures))
+
+
+def shell_terms(half, filtered, weight, points, shells, rotations, shifts, image, count: int, padding: int = PADDING):
+    """(cross, power), (n, count) float64: Σ Re(conj(F) Y') and Σ W |Y'|² over the points of each shell.
+
+    shells : (p,) int, the shell of each point, below `count`; the rest as of `pose_terms`, whose score is the sum over
+    the shells of 2 cross − power
+    """
+    arguments = (half, filtered, weight, np.ascontiguousarray(points, np.int64), np.ascontiguousarray(shells, np.int64),
+                 np.ascontiguousarray(rotations, np.float64), np.ascontiguousarray(shifts, np.float64),
+                 np.ascontiguousarray(image, np.int64), count, padding)
+    if array_module(half) is np:
+        from ._pose_score_numba import shell_terms as kernel
+        return kernel(*arguments)
+    return shell_terms_plain(*arguments)
+
+
+def shell_terms_plain(half, filtered, weight, points, shells, rotations, shifts, image, count, padding: int = PADDING):
+    """As `shell_terms`, in array operations: the truth for the numba kernel."""
+    xp = array_module(half)
+    cross, power = np.zeros((len(rotations), count)), np.zeros((len(rotations), count))
+    k = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
+    for n, (rotation, shift, i) in enumerate(zip(rotations, shifts, image)):
+        value = _trilinear(half, padding * k @ rotation, xp)[0] * xp.asarray(np.exp(2j * np.pi * (points @ shift)))
+        cross[n] = np.bincount(shells, to_host((xp.conj(filtered[i]) * value).real), count)
+        power[n] = np.bincount(shells, to_host(weight[i] * xp.abs(value) ** 2), count)
+    return cross, power
 
 
 def _trilinear(half, positions, xp):

@@ -44,8 +44,8 @@ from .updates import border_noise, update_noise, update_scale
 
 # images that the references' scale is estimated by, and how often
 SCALE_IMAGES, SCALE_ROUNDS = 200, 3
-# pairs that weak images are followed to while samples are drawn (search.MAX_CHILDREN with all particles)
-SAMPLED_CHILDREN = 6000
+# pairs that weak images are followed to before the last iteration (there search.MAX_CHILDREN)
+EARLY_CHILDREN = 6000
 # of shrinkage, the bound takes at least this: shells that are known worse hold next to nothing
 LEAST_SHRINKAGE = 0.3
 
@@ -237,7 +237,7 @@ class Refinement:
         else:
             search = BoundedSearch(levels, shrinkage=np.clip(self.shrinkage[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
                                    exhaustive=config.search == "exhaustive", deviations=config.deviations,
-                                   most_children=SAMPLED_CHILDREN if self.convergence.sample else None, **common)
+                                   most_children=None if self.convergence.last else EARLY_CHILDREN, **common)
         return Poser(search, preparer, self.operators, soft=config.marginal == "soft", kernel=config.kernel)
 
     def preparer(self, radius: int, pose_radius: int = None) -> ImagePreparer:

@@ -7,13 +7,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ...ops.pose_insert import insert_poses
-from ...ops.slicing import half_volume_shape, slice_volume
+from ...ops.pose_score import shell_terms
+from ...ops.slicing import half_volume_shape
 from .modes import HELD_MASS, Modes, climb, grid_modes, grid_rotations
 
 # modes of less than this share of an image's mass are not back-projected
 LIGHTEST = 1e-3
-# modes whose slices are taken at a time
-SLICED = 500
 
 
 @dataclass
@@ -129,23 +128,13 @@ class Poser:
         shape = (n, len(self.halves), self.radius + 1)
         linear, square = np.zeros(shape), np.zeros(shape)
         points, shells = self.preparer.points[:self.used], self.preparer.shells[:self.used]
-        edges = np.searchsorted(shells, np.arange(self.radius + 1))
-        for first in range(0, len(modes.image), SLICED):
-            part = slice(first, first + SLICED)
-            image, structures = modes.image[part], modes.structures[part]
-            turns = modes.shifts_a[part] / self.preparer.extent_a @ points.T
-            values = np.exp(2j * np.pi * turns).astype(np.complex64)
-            for k, half in enumerate(self.halves):
-                mine = structures == k
-                values[mine] *= slice_volume(half, modes.rotations[part][mine].astype(np.float32),
-                                             points.astype(np.float32))
-            mass = modes.weights[part][:, None]
-            cross = np.add.reduceat((masked[image].conj() * values).real, edges, axis=1)
-            power = np.add.reduceat(weight[image] * (values.real ** 2 + values.imag ** 2), edges, axis=1)
-            np.add.at(linear, (image, structures), mass * cross)
-            np.add.at(square, (image, structures), mass * power)
-        # no point has shell 0: reduceat gives what follows
-        linear[:, :, 0] = square[:, :, 0] = 0
+        for k, half in enumerate(self.halves):
+            mine = np.flatnonzero(modes.structures == k)
+            image, mass = modes.image[mine], modes.weights[mine][:, None]
+            cross, power = shell_terms(half, masked, weight, points, shells, modes.rotations[mine],
+                                       modes.shifts_a[mine] / self.preparer.extent_a, image, self.radius + 1)
+            np.add.at(linear[:, k], image, mass * cross)
+            np.add.at(square[:, k], image, mass * power)
         return linear, square
 
     def _add_residual(self, prepared, linear, square, group, noise, sums):
