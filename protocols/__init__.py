@@ -1,5 +1,6 @@
 """CryoSGD's protocols: forms, validation, steps and outputs; no arithmetic."""
 from .protocol_ab_initio import ProtCryosgdAbInitio
+from .protocol_align_volumes import ProtCryosgdAlignVolumes
 from .protocol_expand_symmetry import ProtCryosgdExpandSymmetry
 from .protocol_flip_hand import ProtCryosgdFlipHand
 from .protocol_import_particles import ProtCryosgdImportParticles
@@ -9,6 +10,6 @@ from .protocol_remove_duplicates import ProtCryosgdRemoveDuplicates
 from .protocol_simulate import ProtCryosgdSimulate
 from .protocol_split_by_class import ProtCryosgdSplitByClass
 
-__all__ = ["ProtCryosgdAbInitio", "ProtCryosgdExpandSymmetry", "ProtCryosgdFlipHand", "ProtCryosgdImportParticles",
-           "ProtCryosgdRefine", "ProtCryosgdRefineSparseTV", "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate",
-           "ProtCryosgdSplitByClass"]
+__all__ = ["ProtCryosgdAbInitio", "ProtCryosgdAlignVolumes", "ProtCryosgdExpandSymmetry", "ProtCryosgdFlipHand",
+           "ProtCryosgdImportParticles", "ProtCryosgdRefine", "ProtCryosgdRefineSparseTV",
+           "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate", "ProtCryosgdSplitByClass"]

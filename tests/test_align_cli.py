@@ -68,6 +68,25 @@ def test_align_of_another_grid_with_a_mask(maps, capsys):
     assert read_volume(maps / "o.mrc")[0].shape == (BOX,) * 3
 
 
+def test_half_maps_move_with_their_map(maps, capsys):
+    """Noise in them is no part of the search: they are turned exactly as their mean."""
+    moved = read_volume(maps / "moved.mrc")[0]
+    noise = np.random.default_rng(0).normal(0, 0.05, moved.shape).astype(np.float32)
+    for name, half in (("h1", moved + noise), ("h2", moved - noise), ("small", moved[4:-4, 4:-4, 4:-4])):
+        write_volume(maps / f"{name}.mrc", half, PIXEL)
+    words = maps / "moved.mrc", maps / "reference.mrc", "--radius", 8
+    command(align, *words, "-o", maps / "out.mrc", "--half-maps", maps / "h1.mrc", maps / "h2.mrc")
+    out, first, second = (read_volume(maps / f"out{end}.mrc")[0] for end in ("", "_half1", "_half2"))
+    assert np.abs(0.5 * (first + second) - out).max() < 1e-3 * np.abs(out).max()
+    assert np.std(first - second) > 0.02
+    with pytest.raises(InputError, match="no half-map of"):
+        command(align, *words, "-o", maps / "other.mrc", "--half-maps", maps / "h1.mrc", maps / "small.mrc")
+    with pytest.raises(InputError, match="out_half1.mrc"):
+        (maps / "out.mrc").unlink()
+        command(align, *words, "-o", maps / "out.mrc", "--half-maps", maps / "h1.mrc", maps / "h2.mrc")
+    assert not (maps / "other.mrc").exists() and not (maps / "out.mrc").exists()
+
+
 def test_align_refusals(maps, capsys):
     volume = read_volume(maps / "reference.mrc")[0]
     write_volume(maps / "empty.mrc", 0 * volume, PIXEL)

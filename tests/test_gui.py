@@ -19,6 +19,7 @@ from cryosgd_plugin.io.result_folder import CHECKPOINT, ResultFolder
 from cryosgd_plugin.io.volumes import read_volume
 
 PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
+             "ProtCryosgdAlignVolumes": "cryosgd - align volumes",
              "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
              "ProtCryosgdFlipHand": "cryosgd - flip hand",
              "ProtCryosgdImportParticles": "cryosgd - import particles",

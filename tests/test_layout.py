@@ -113,6 +113,7 @@ if sys.argv[2] == "scipion":
     protocols = {n: c for n, c in domain.getProtocols().items() if c.__module__.startswith("cryosgd_plugin")}
     assert {n: c.getClassLabel() for n, c in protocols.items()} == {
         "ProtCryosgdAbInitio": "cryosgd - ab initio",
+        "ProtCryosgdAlignVolumes": "cryosgd - align volumes",
         "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
         "ProtCryosgdFlipHand": "cryosgd - flip hand",
         "ProtCryosgdImportParticles": "cryosgd - import particles",

@@ -10,16 +10,19 @@ if importlib.util.find_spec("pwem") is None:
 
 import pyworkflow.utils as pwutils
 from pwem.objects import Coordinate, Volume, VolumeMask
-from pyworkflow.object import Float, Integer
+from pyworkflow.object import Float, Integer, Pointer
 
 from cryosgd_plugin.convert import table_from_set
 from cryosgd_plugin.core.expansion import MATE_TAG, PARENT_TAG
 from cryosgd_plugin.core.hand import flip_poses, flip_volume
-from cryosgd_plugin.core.symmetry import symmetry_mates
+from cryosgd_plugin.core.poses import euler_to_matrix
+from cryosgd_plugin.core.shells import fsc
+from cryosgd_plugin.core.symmetry import rotate_volume, symmetry_mates
 from cryosgd_plugin.engines.reconstruct import reconstruct
 from cryosgd_plugin.io.source import ParticleSource
 from cryosgd_plugin.io.volumes import read_volume, write_volume
 from cryosgd_plugin.protocols import (
+    ProtCryosgdAlignVolumes,
     ProtCryosgdExpandSymmetry,
     ProtCryosgdFlipHand,
     ProtCryosgdRemoveDuplicates,
@@ -263,3 +266,59 @@ class TestSplitByClass(Posed):
                                  ({"minPosterior": 2.0}, "posterior 2 is no probability")):
             protocol = self.split(self.posed, **values)
             self.assertTrue(any(sentence in error for error in protocol.validate()), protocol.validate())
+
+
+class TestAlignVolumes(Project):
+    """The simulation's true map, turned and mirrored, comes back into its frame."""
+
+    def holder(self, **volumes):
+        holder = self.newProtocol(ProtCryosgdSimulate)
+        self.saveProtocol(holder)
+        holder._defineOutputs(**volumes)
+        return holder
+
+    def volume(self, name, density, pixel_size=8.0):
+        path = self.getOutputPath(name)
+        write_volume(path, density, pixel_size)
+        volume = Volume(location=path, objLabel=name)
+        volume.setSamplingRate(pixel_size)
+        return volume
+
+    def test_maps_and_half_maps_in_the_references_frame(self):
+        truth = read_volume(self.simulation.outputVolume.getFileName())[0]
+        turned = rotate_volume(truth, euler_to_matrix(30, 50, 70)[0], (1.0, -2.0, 0.5)).astype(np.float32)
+        one, other = self.volume("turned.mrc", turned), self.volume("mirrored.mrc", flip_volume(turned))
+        halves = [self.volume(f"half{n}.mrc", share * turned) for n, share in ((1, 0.5), (2, 1.5))]
+        one.setHalfMaps([half.getFileName() for half in halves])
+        holder = self.holder(outputOne=one, outputOther=other)
+        protocol = self.newProtocol(ProtCryosgdAlignVolumes, resolution=24.0)
+        protocol.reference.set(self.simulation)
+        protocol.reference.setExtended("outputVolume")
+        for name in ("outputOne", "outputOther"):
+            protocol.inputVolumes.append(Pointer(holder, extended=name))
+        self.assertEqual(protocol.validate(), [])
+        self.assertIn("not aligned yet", protocol.summary()[0])
+        self.launchProtocol(protocol)
+        first, second = [volume.clone() for volume in protocol.outputVolumes]
+        for volume in (first, second):
+            found, pixel_size = read_volume(volume.getFileName())
+            self.assertAlmostEqual(pixel_size, self.simulation.outputVolume.getSamplingRate(), places=4)
+            self.assertGreater(fsc(found, truth)[1:9].min(), 0.95)
+        self.assertFalse(second.hasHalfMaps())
+        sums = sum(read_volume(half)[0] for half in first.getHalfMaps(asList=True))
+        np.testing.assert_allclose(0.5 * sums, read_volume(first.getFileName())[0], atol=1e-3 * np.abs(truth).max())
+        words = protocol.summary()
+        self.assertTrue(words[0].startswith("turned.mrc: correlation") and words[0].endswith("as it is."), words)
+        self.assertTrue(words[1].endswith("mirrored."), words)
+        self.assertIn("2 maps were aligned", protocol.methods()[0])
+
+    def test_odd_input_is_told(self):
+        volume = self.volume("one.mrc", np.ones((32, 32, 32), np.float32))
+        volume.setHalfMaps([volume.getFileName()])
+        holder = self.holder(outputVolume=volume)
+        protocol = self.newProtocol(ProtCryosgdAlignVolumes, resolution=-2.0)
+        protocol.inputVolumes.append(Pointer(holder, extended="outputVolume"))
+        protocol.reference.set(holder)
+        protocol.reference.setExtended("outputVolume")
+        self.assertIn("not positive", protocol.validate()[0])
+        self.assertIn("1 half-maps where there should be two", protocol.validate()[1])

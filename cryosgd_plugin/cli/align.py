@@ -1,6 +1,8 @@
 """`cryosgd align`: one map brought onto another by rotation, shift and hand."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -9,7 +11,7 @@ from ..core.masks import check_mask
 from ..core.poses import matrix_to_euler
 from ..core.shells import crossing_resolution, fsc
 from ..engines.align import align_hands
-from ..engines.align_grid import onto_grid
+from ..engines.align_grid import MAGNIFICATION, onto_grid
 from ..io.files import check_absent
 from ..io.runfolder import write_json
 from ..io.volumes import read_volume, write_volume
@@ -35,6 +37,8 @@ def add_parser(subparsers):
     add_resolution(parser)
     add("--no-mirror", action="store_true", help="keep the hand of MOVING (default: also try its mirror image)")
     add("--mask", metavar="MRC", help="soft mask on the reference, for the search and the FSC (default: none)")
+    add("--half-maps", nargs=2, metavar=("HALF1.mrc", "HALF2.mrc"),
+        help="half-maps of MOVING, moved as it is: OUT_half1.mrc and OUT_half2.mrc (default: none)")
     add("--json", metavar="FILE", help="also write the numbers as JSON (default: only print them)")
     add("--overwrite", action="store_true", help="replace output files that exist (default: refuse)")
 
@@ -65,9 +69,11 @@ def compared_radius(arguments, box, pixel_size) -> int:
 
 def run(arguments) -> int:
     """Align, print, write; raises InputError before anything is written."""
-    for path in filter(None, (arguments.output, arguments.json)):
+    halves = dict(zip(moved_half_maps(arguments.output), arguments.half_maps or ()))
+    for path in filter(None, (arguments.output, arguments.json, *halves)):
         check_absent(path, arguments.overwrite)
     moving, moving_pixel = read_volume(arguments.moving)
+    halves = {path: _half_map(half, arguments.moving, moving, moving_pixel) for path, half in halves.items()}
     reference, pixel_size = read_volume(arguments.reference)
     for path, volume in ((arguments.moving, moving), (arguments.reference, reference)):
         refuse_empty(path, volume)
@@ -88,10 +94,27 @@ def run(arguments) -> int:
     _report(result, arguments)
     write_volume(arguments.output, aligned, pixel_size)
     print(f"wrote {arguments.output}")
+    for path, half in halves.items():
+        write_volume(path, best.apply(onto_grid(half, moving_pixel, box, pixel_size)[0]), pixel_size)
+        print(f"wrote {path}")
     if arguments.json:
         write_json(arguments.json, {"moving": arguments.moving, "reference": arguments.reference, **result})
         print(f"wrote {arguments.json}")
     return 0
+
+
+def moved_half_maps(output) -> list:
+    """Where the moved half-maps lie, beside the moved map."""
+    output = Path(output)
+    return [output.with_name(f"{output.stem}_half{number}{output.suffix}") for number in (1, 2)]
+
+
+def _half_map(path, whole_path, whole, pixel_size):
+    volume, its_pixel = read_volume(path)
+    if volume.shape != whole.shape or abs(its_pixel - pixel_size) > MAGNIFICATION * pixel_size:
+        raise InputError(f"{path} ({len(volume)} px, {its_pixel:.4g} Å/px) is no half-map of {whole_path} "
+                         f"({len(whole)} px, {pixel_size:.4g} Å/px); give those that were made with it")
+    return volume
 
 
 def refuse_empty(path, volume):
@@ -113,6 +136,7 @@ def describe(alignment, pixel_size):
 def _result(best, hands, curve, box, pixel_size, radius):
     other = next((found.correlation for found in hands if found is not best), None)
     return {**describe(best, pixel_size), "correlation_other_hand": other,
+            "hand_decided": None if other is None else best.correlation - other >= UNDECIDED,
             "compared_to_a": box * pixel_size / radius,
             "fsc_0.5_a": crossing_resolution(curve, 0.5, box, pixel_size),
             "fsc_0.143_a": crossing_resolution(curve, 0.143, box, pixel_size)}
@@ -126,7 +150,7 @@ def _report(result, arguments):
     print(f"hand        {'mirrored (z reversed first)' if result['mirrored'] else 'as it is'}")
     other = result["correlation_other_hand"]
     print(f"correlation {result['correlation']:.3f}" + ("" if other is None else f", of the other hand {other:.3f}"))
-    if other is not None and result["correlation"] - other < UNDECIDED:
+    if result["hand_decided"] is False:
         print("            The hands fit nearly alike: at this resolution the hand is not decided; try a finer "
               "--resolution.")
     for threshold in ("0.5", "0.143"):

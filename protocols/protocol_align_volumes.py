@@ -1,0 +1,122 @@
+"""Maps brought onto one of them, to be compared slice by slice."""
+from __future__ import annotations
+
+import pyworkflow.protocol.params as params
+from pwem.objects import SetOfVolumes
+from pwem.protocols import EMProtocol
+from pyworkflow.constants import BETA
+
+from ..convert import volume_object
+from ..convert.maps import volume_to_mrc, volumes_in
+from ..io.result_folder import read_json
+from .engine_run import EngineRun
+
+
+class ProtCryosgdAlignVolumes(EngineRun, EMProtocol):
+    """Bring maps onto a reference: rotation, shift and hand, on the reference's grid.
+
+    *You give*: a reference map, and maps, sets of maps or 3D classes of any programs, boxes and pixel sizes.
+    *You get*: the maps in the reference's frame, with their half-maps, each with its correlation, so that they can be
+    compared on the same slice or subtracted. The summary says for each which hand fitted, and how well.
+
+    Particles are not moved with their maps: to go on with particles use their own map.
+    """
+    _label = "align volumes"
+    _devStatus = BETA
+    _possibleOutputs = {"outputVolumes": SetOfVolumes}
+
+    def _defineParams(self, form):
+        form.addSection(label="Input")
+        form.addParam("inputVolumes", params.MultiPointerParam, pointerClass="Volume, SetOfVolumes, SetOfClasses3D",
+                      important=True, label="Maps",
+                      help="Maps to move, in any number: single ones, sets, or the maps of 3D classes. Items that are "
+                           "switched off are left out.")
+        form.addParam("reference", params.PointerParam, pointerClass="Volume", important=True, label="Reference",
+                      help="The map whose frame, box and pixel size all get.")
+        form.addParam("resolution", params.FloatParam, default=None, allowsNull=True, label="Compare to (Å)",
+                      help="Finest resolution that is compared, Å: coarse enough for the worst map. Empty: 16 Fourier "
+                           "shells, about a tenth of the particle's size.")
+        form.addParam("tryMirror", params.BooleanParam, default=True, label="Try the mirror image?",
+                      help="Ab initio maps have either hand. No: the hands stay as they are.")
+
+    # ---- steps
+    def _insertAllSteps(self):
+        volumes = [pointer.getUniqueId() for pointer in self.inputVolumes]
+        self._insertFunctionStep(self.alignStep, self.reference.getUniqueId(), volumes, self.resolution.get(),
+                                 self.tryMirror.get(), needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, needsGPU=False)
+
+    def alignStep(self, reference, volumes, resolution, try_mirror):
+        """One `cryosgd align` for each map."""
+        target = self._getTmpPath("reference.mrc")
+        volume_to_mrc(self.reference.get(), target)
+        words = [] if resolution is None else ["--resolution", resolution]
+        words += [] if try_mirror else ["--no-mirror"]
+        for number, (_, volume) in enumerate(self._maps(), start=1):
+            moving = self._getTmpPath(f"map{number:03d}.mrc")
+            volume_to_mrc(volume, moving)
+            halves = []
+            for half, path in enumerate(volume.getHalfMaps(asList=True) if volume.hasHalfMaps() else [], start=1):
+                halves.append(self._getTmpPath(f"map{number:03d}_half{half}.mrc"))
+                volume_to_mrc(volume_object(path, volume.getSamplingRate()), halves[-1])
+            self._runEngine("align", [moving, target, "-o", self._moved(number), "--json", self._figures(number),
+                                      "--overwrite", *words, *(["--half-maps", *halves] if halves else [])],
+                            self._figures(number))
+
+    def createOutputStep(self):
+        """The moved maps as a set."""
+        output = self._createSetOfVolumes()
+        output.setSamplingRate(self.reference.get().getSamplingRate())
+        for number, (label, volume) in enumerate(self._maps(), start=1):
+            halves = [self._moved(number).replace(".mrc", f"_half{half}.mrc") for half in (1, 2)]
+            moved = volume_object(self._moved(number), output.getSamplingRate(),
+                                  halves if volume.hasHalfMaps() else None, label=label)
+            output.append(moved)
+        self._defineOutputs(outputVolumes=output)
+        for pointer in (*self.inputVolumes, self.reference):
+            self._defineSourceRelation(pointer, output)
+
+    # ---- information
+    def _validate(self):
+        errors = []
+        if self.resolution.get() is not None and self.resolution.get() <= 0:
+            errors.append(f"A resolution of {self.resolution.get():g} Å is not positive; give for example 20, or leave "
+                          "the field empty.")
+        counts = {len(volume.getHalfMaps(asList=True)) for _, volume in self._maps() if volume.hasHalfMaps()}
+        if counts - {2}:
+            errors.append(f"One of the maps has {max(counts - {2})} half-maps where there should be two; choose maps "
+                          "with two, or with none.")
+        if not errors and all(pointer.get() is not None for pointer in self.inputVolumes) and not self._maps():
+            errors.append("No map is left to move: all items of the sets are switched off.")
+        return errors
+
+    def _summary(self):
+        if not hasattr(self, "outputVolumes"):
+            return ["The maps are not aligned yet."]
+        return [_words(label, read_json(self._figures(number)))
+                for number, (label, _) in enumerate(self._maps(), start=1)]
+
+    def _methods(self):
+        if not hasattr(self, "outputVolumes"):
+            return []
+        return [f"{self.outputVolumes.getSize()} maps were aligned to a reference by their correlation over rotations, "
+                f"shifts{' and both hands' if self.tryMirror.get() else ''}."]
+
+    # ---- helpers
+    def _maps(self):
+        return [pair for pointer in self.inputVolumes if pointer.get() is not None
+                for pair in volumes_in(pointer.get(), disabled=False)]
+
+    def _moved(self, number):
+        return self._getExtraPath(f"aligned{number:03d}.mrc")
+
+    def _figures(self, number):
+        return self._getExtraPath(f"aligned{number:03d}.json")
+
+
+def _words(label, found):
+    words = f"{label}: correlation {found['correlation']:.3f} up to {found['compared_to_a']:.3g} Å, " + (
+        "mirrored" if found["mirrored"] else "as it is")
+    if found["hand_decided"] is False:
+        words += ", but the other hand fits nearly alike"
+    return words + "."
