@@ -10,7 +10,10 @@ CURVES = {"unmasked": "rlnFourierShellCorrelationUnmaskedMaps",
           "masked": "rlnFourierShellCorrelationMaskedMaps",
           "randomised": "rlnCorrectedFourierShellCorrelationPhaseRandomizedMaskedMaps",
           "corrected": "rlnFourierShellCorrelationCorrected",
-          "solvent-free": "rlnFourierShellCorrelationParticleMaskFraction"}
+          "solvent-free": "rlnFourierShellCorrelationParticleMaskFraction",
+          "model": "cryosgdModelFourierShellCorrelation",
+          "model without spherical averages": "cryosgdModelFourierShellCorrelationNonSpherical",
+          "other hand": "cryosgdModelFourierShellCorrelationOtherHand"}
 # and for the logarithms of amplitudes
 GUINIER = {"original": "rlnLogAmplitudesOriginal", "mtf": "rlnLogAmplitudesMTFCorrected",
            "weighted": "rlnLogAmplitudesWeighted", "sharpened": "rlnLogAmplitudesSharpened"}

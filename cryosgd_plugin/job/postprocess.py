@@ -77,7 +77,8 @@ def summarise(files, halves, result, config) -> dict:
         # as RELION says it: of the last shell before the curve falls below 0.143
         resolution_shell_a=extent / result.last_shell if result.last_shell and result.independent else None,
         randomised_from_a=extent / first if first < len(result.curves.masked) else None,
-        mask_too_tight=result.tight, independent=result.independent, random_phases_in_mask=result.curves.mask_share, mask_share=halves.mask.mean(),
+        mask_too_tight=result.tight, independent=result.independent,
+        random_phases_in_mask=result.curves.mask_share, mask_share=halves.mask.mean(),
         bfactor=result.sharpened.bfactor if result.sharpened else None, guinier_fit=vars(fit) if fit else None,
         convention=CONVENTION[config.half_plane], box_size=halves.box_size, pixel_size=halves.pixel_size,
         warnings=result.warnings, parameters=config.to_dict(), **files.names())

@@ -73,7 +73,7 @@ def postprocess(halves: HalfMaps, config: PostprocessConfig, mtf=None) -> Postpr
     tight = curves.mask_share > TIGHT
     believed = curves.unmasked if tight else curves.corrected
     independent = not same_map(curves.unmasked)
-    resolution, unmasked = ((halves.crossing(curve) if independent else np.inf) for curve in (believed, curves.unmasked))
+    resolution, unmasked = (halves.crossing(curve) if independent else np.inf for curve in (believed, curves.unmasked))
     sharpened = None
     if np.isfinite(resolution):
         sharpened = sharpen(halves.mean, believed, pixel_size=halves.pixel_size, resolution_a=resolution,
