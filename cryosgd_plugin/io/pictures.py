@@ -72,14 +72,14 @@ def save_fsc_png(path, curves, *, box_size, pixel_size, title="Fourier shell cor
     _save(figure, path)
 
 
-def _figure(width, height):
+def _figure(width, height, layout="constrained"):
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(f"pictures need matplotlib, which can't be imported ({error}); install it") from error
     # no pyplot: it keeps global figures and may open a display
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=110, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

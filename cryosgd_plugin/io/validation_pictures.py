@@ -139,7 +139,7 @@ def draw_local_histogram(figure, result, threshold, whole_a):
     """How much of the mask is resolved to how many Å, and where the whole maps' FSC falls below the same threshold."""
     figure.clear()
     axes = figure.add_subplot()
-    _histogram(axes, result.values, "share of the mask (%)")
+    draw_histogram(axes, result.values, "share of the mask (%)")
     axes.axvline(np.median(result.values), color=COLOURS[1], linewidth=1.4,
                  label=f"median, {np.median(result.values):.1f} Å")
     axes.axvline(whole_a, color=GREY, linestyle=":", linewidth=1.6, label=f"whole maps, {whole_a:.1f} Å")
@@ -155,7 +155,7 @@ def save_local_histogram_png(path, result, threshold, whole_a):
     _save(figure, path)
 
 
-def _histogram(axes, values, label):
+def draw_histogram(axes, values, label):
     """Shares of the values in 40 bins over all but the outermost hundredth."""
     low, high = np.percentile(values, (0.5, 99.5))
     if high <= low:
