@@ -9,7 +9,7 @@ from .pictures import _figure, _save
 from .validation_pictures import draw_histogram
 from .view_pictures import draw_view_directions
 
-CONES_SIZE, SAMPLING_SIZE = (12.0, 6.0), (8.2, 4.6)
+CONES_SIZE, SAMPLING_SIZE = (12.0, 5.2), (8.2, 4.6)
 THRESHOLD = 0.143
 
 

@@ -19,7 +19,7 @@ SAME_MAP = ("The two half-maps are the same map (FSC above 0.999 in every shell)
 # a voxel whose halves differ by less than this share of the rms difference shows no noise; of Gaussian noise 0.08 %
 # do, and more than a fifth of all only where maps were masked
 NO_NOISE, MASKED_SHARE = 1e-3, 0.2
-# a shell with less than this share of the median shell's noise was filtered away
+# a shell with less than this share of the noise that the agreeing shells have was filtered away
 FILTERED = 1e-4
 
 
@@ -74,9 +74,10 @@ def doubts(halves: HalfMaps, unmasked) -> list:
         sentences.append(f"{silent:.0%} of the voxels hold no noise: the half-maps were masked before, which their FSC "
                          "mistakes for agreement; give the unmasked halves.")
     noise = radial_average(np.abs(fft3_centred(difference)) ** 2, shell_index_3d(halves.box_size), len(unmasked))
-    held = int(np.flatnonzero(noise >= FILTERED * np.median(noise[1:]))[-1])
     below = np.flatnonzero(unmasked[1:] < THRESHOLD) + 1
-    if held < len(noise) - 1 and (not len(below) or below[0] > held):
+    end = int(below[0]) if len(below) else len(noise)
+    held = int(np.flatnonzero(noise >= FILTERED * np.median(noise[1:max(end, 2)]))[-1])
+    if held < min(end, len(noise) - 1):
         sentences.append(f"The half-maps hold nothing beyond {halves.box_size * halves.pixel_size / held:.1f} Å and "
                          "still agree there: they were low-pass filtered; give the unfiltered halves.")
     return sentences

@@ -74,6 +74,9 @@ def postprocess(halves: HalfMaps, config: PostprocessConfig, mtf=None) -> Postpr
     believed = curves.unmasked if tight else curves.corrected
     independent = not same_map(curves.unmasked)
     resolution, unmasked = (halves.crossing(curve) if independent else np.inf for curve in (believed, curves.unmasked))
+    if not np.isfinite(unmasked):
+        # halves that differ from the first shell on: what a mask makes of their means is no agreement
+        resolution = np.inf
     sharpened = None
     if np.isfinite(resolution):
         sharpened = sharpen(halves.mean, believed, pixel_size=halves.pixel_size, resolution_a=resolution,
