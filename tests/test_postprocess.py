@@ -71,7 +71,7 @@ def test_relions_sharpened_map(apoferritin):
     curve = read_fsc(folder / "postprocess.star")[1]["corrected"]
     ours = sharpen(maps.mean, curve, pixel_size=2.6667, resolution_a=8.727381, bfactor=-300)
     theirs = read_volume(folder / "postprocess.mrc")[0]
-    assert ours.volume == pytest.approx(theirs, abs=1e-4 * theirs.max())
+    assert np.abs(ours.volume - theirs).max() < 1e-4 * theirs.max()
     table = read_table(folder / "postprocess.star", "guinier")
     kept = table["rlnLogAmplitudesSharpened"] > -99
     assert ours.guinier["sharpened"][kept] == pytest.approx(table["rlnLogAmplitudesSharpened"][kept], abs=1e-4)
@@ -107,7 +107,7 @@ def test_an_mtf_is_divided_out():
     dimmed = filtered(density, np.append(values, 1)[shell_index_3d(BOX)])
     found = sharpen(dimmed, np.ones(BOX // 2 + 1), pixel_size=PIXEL, resolution_a=2 * PIXEL, bfactor=0, mtf=values)
     plain = sharpen(density, np.ones(BOX // 2 + 1), pixel_size=PIXEL, resolution_a=2 * PIXEL, bfactor=0)
-    assert found.volume == pytest.approx(plain.volume, abs=1e-3)
+    assert np.abs(found.volume - plain.volume).max() < 1e-3
     # a detector pixel half as large: the map's Nyquist is half of the detector's
     at = mtf_of_shells([0, 0.25, 0.5], [1, 0.8, 0.2], mtf_pixel_size=PIXEL / 2, box_size=BOX, pixel_size=PIXEL)
     assert at[[0, BOX // 4, BOX // 2]] == pytest.approx([1, 0.9, 0.8])
