@@ -8,7 +8,7 @@ from cryosgd_plugin.core.poses import random_rotations, view_directions
 from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.core.symmetry import point_group
 from cryosgd_plugin.engines.validation.directional import CONE_NSIDE, _centres, conical_fsc, outcome
-from cryosgd_plugin.engines.validation.sampling import EVEN_ENOUGH, fourier_sampling
+from cryosgd_plugin.engines.validation.sampling import EVEN_ENOUGH, efficiency, fourier_sampling
 from cryosgd_plugin.engines.validation.sampling import outcome as sampling_outcome
 
 BOX, PIXEL = 64, 2.0
@@ -75,6 +75,7 @@ def test_even_views_sample_evenly():
     found = fourier_sampling(view_directions(random_rotations(20000, rng)), C1, radius=5, rng=rng)
     assert found.counts.mean() == pytest.approx(20000 / 10, rel=0.01)
     assert found.scf == pytest.approx(1, abs=0.01) and found.scf_star == found.scf
+    assert efficiency(found) > 0.97
     assert "Views are missing" not in sampling_outcome(found)
 
 
@@ -85,6 +86,7 @@ def test_side_views_have_their_known_factor():
     views = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=-1)
     found = fourier_sampling(views, C1, radius=20, rng=rng)
     assert found.scf == pytest.approx(8 / np.pi**2, abs=0.02)
+    assert 0.7 < efficiency(found) < 0.97
 
 
 def test_top_views_leave_directions_unmeasured():
@@ -92,7 +94,9 @@ def test_top_views_leave_directions_unmeasured():
     found = fourier_sampling(np.tile([0.0, 0.0, 1.0], (500, 1)), C1, radius=10, rng=rng)
     # of the sphere |z| < 1/20 is measured
     assert found.unsampled == pytest.approx(0.95, abs=0.02)
-    assert found.scf_star < 0.01 < EVEN_ENOUGH
+    assert found.scf == 0 and found.scf_star < 0.01 < EVEN_ENOUGH
+    # the point-spread function is a needle along z
+    assert efficiency(found) < 0.3
     assert "never measured" in sampling_outcome(found) and "Views are missing" in sampling_outcome(found)
 
 

@@ -80,6 +80,7 @@ def run_validation(asked: Validation, folder) -> dict:
         save_cones_png(pictures / "cones.png", cones, whole.curves.masked)
     if sampled is not None:
         parts["sampling"] = dict(outcome=sampling.outcome(sampled), scf=sampled.scf, scf_star=sampled.scf_star,
+                                 efficiency=sampling.efficiency(sampled),
                                  unsampled=sampled.unsampled, views=sampled.views, shell=sampled.radius,
                                  least_over_mean=sampled.counts.min() / sampled.counts.mean())
         save_sampling_png(pictures / "sampling.png", sampled)
