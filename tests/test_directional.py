@@ -110,6 +110,14 @@ def test_symmetry_fills_what_one_view_leaves():
     assert mates.views == 42 and mates.unsampled < fourier_sampling(views, C1, radius=3, rng=rng).unsampled
 
 
+def test_of_many_views_some_are_drawn(monkeypatch):
+    from cryosgd_plugin.engines.validation import sampling
+    monkeypatch.setattr(sampling, "MOST_VIEWS", 4000)
+    rng = np.random.default_rng(4)
+    found = fourier_sampling(view_directions(random_rotations(5000, rng)), point_group("C2"), radius=4, rng=rng)
+    assert found.views == 4000 and found.scf > 0.98
+
+
 def test_no_views_are_refused():
     with pytest.raises(InputError, match="no views to count"):
         fourier_sampling(np.zeros((0, 3)), C1, radius=5, rng=np.random.default_rng(0))

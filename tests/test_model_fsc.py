@@ -56,6 +56,15 @@ def test_the_scan_finds_the_pixel_size(atoms):
     assert "+1.6%" in outcome(found, volume, PIXEL) or "+1.7%" in outcome(found, volume, PIXEL)
 
 
+def test_the_scan_leaves_out_pixel_sizes_at_which_the_model_does_not_fit(atoms):
+    reach = np.linalg.norm(atoms[0], axis=1).max()
+    pixel = 2.02 * reach / BOX
+    volume = density_from_atoms(*atoms, BOX, pixel)
+    found = model_fsc(volume, *atoms, ModelConfig(resolution_a=9.0, scan=0.03, scan_step=0.01), pixel_size=pixel)
+    assert 1 <= np.count_nonzero(found.scan.pixel_sizes < 0.995 * pixel) + 1 <= 2
+    assert found.scan.pixel_sizes[-1] == pytest.approx(1.03 * pixel)
+
+
 def test_a_scan_that_ends_at_its_best_says_so():
     scan = PixelScan(np.array([0.9, 1.0, 1.1]), np.array([0.1, 0.2, 0.3]))
     assert scan.at_end and scan.best == 1.1

@@ -195,6 +195,25 @@ def test_bad_options_leave_no_folder(command, words, message, bad, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("map_name, model_name, words, message", [
+    ("absent.mrc", "model.pdb", (), "absent.mrc.*it does not exist"),
+    ("half1.mrc", "absent.pdb", (), "absent.pdb: it does not exist"),
+    ("half1.mrc", "text.pdb", (), "text.pdb"),
+    ("zero.mrc", "model.pdb", (), "empty"),
+    ("nan.mrc", "model.pdb", (), "nan.mrc holds 1 NaN"),
+    ("half1.mrc", "model.pdb", ("--mask", "small.mrc"), "mask of 32 × 32 × 32 px differs"),
+    ("half1.mrc", "model.pdb", ("--pixel-size", "0"), "--pixel-size 0 Å/px is not positive"),
+    ("half1.mrc", "model.pdb", ("--pixel-size", "0.5"), "beyond the box of 40 px × 0.5 Å/px; give a box of"),
+    ("half1.mrc", "model.pdb", ("--scan", "50"), "a scan of ±50% of the pixel size"),
+    ("half1.mrc", "model.pdb", ("--resolution", "-3"), "a resolution of -3.0 Å is not positive"),
+])
+def test_bad_models_leave_no_folder(map_name, model_name, words, message, bad, tmp_path, capsys):
+    words = [str(bad / word) if word.endswith(".mrc") else word for word in words]
+    assert main(["model-fsc", str(bad / map_name), str(bad / model_name), "-o", str(tmp_path / "out"), *words]) == 1
+    assert_said(message, capsys)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("command", ["postprocess", "validate", "local-resolution"])
 def test_nothing_is_overwritten(command, folder, tmp_path, capsys):
     (tmp_path / "out").mkdir()

@@ -135,6 +135,8 @@ def model_fsc(volume, positions, elements, config: ModelConfig, *, pixel_size: f
         best = hands[int(np.argmax(scores))]
         steps = int(round(config.scan / config.scan_step))
         sizes = pixel_size * (1 + config.scan_step * np.arange(-steps, steps + 1))
+        # in a tight box the model may not fit at smaller ones
+        sizes = np.array([size for size in sizes if model.fits(best.alignment, size)])
         scan = PixelScan(sizes, np.array([
             mean_fsc(fsc(matched(model.density(best.alignment, size), volume), volume, best.mask, config.half_plane),
                      last, box) for size in sizes]))
@@ -149,11 +151,19 @@ class _Model:
 
     def density(self, alignment, pixel_size):
         """(d, d, d) of the atoms moved by an Alignment in px: exact, since atoms move and no map is resampled."""
-        positions = self.positions
-        if alignment is not None:
-            flip = np.array([1.0, 1.0, -1.0 if alignment.mirrored else 1.0])
-            positions = (positions * flip) @ alignment.rotation.T + alignment.shift_px * pixel_size
-        return density_from_atoms(positions, self.elements, self.box, pixel_size, self.b_factor_a2)
+        return density_from_atoms(self.placed(alignment, pixel_size), self.elements, self.box, pixel_size,
+                                  self.b_factor_a2)
+
+    def placed(self, alignment, pixel_size):
+        """(n, 3) Å from the box centre, of the atoms moved by an Alignment."""
+        if alignment is None:
+            return self.positions
+        flip = np.array([1.0, 1.0, -1.0 if alignment.mirrored else 1.0])
+        return (self.positions * flip) @ alignment.rotation.T + alignment.shift_px * pixel_size
+
+    def fits(self, alignment, pixel_size) -> bool:
+        """Whether the box holds the atoms at a pixel size."""
+        return np.linalg.norm(self.placed(alignment, pixel_size), axis=1).max() < self.box * pixel_size / 2
 
 
 def place(volume, model, alignment, pixel_size, mask, half_plane) -> PlacedModel:

@@ -17,7 +17,7 @@ from ...core.errors import InputError
 
 # directions of Fourier space that are looked at: half of HEALPix's areas of 3.7°
 NSIDE = 16
-# more views than these say nothing new; so many are drawn
+# more views than these, symmetry mates included, say nothing new; so many are drawn
 MOST_VIEWS = 100_000
 # an SCF* below this, that of views from all sides of one axis, flags preferred views (8 / π² = 0.811)
 EVEN_ENOUGH = 0.81
@@ -96,7 +96,7 @@ def fourier_sampling(view_directions, operators, *, radius: int, rng) -> Samplin
     view_directions : (n, 3) unit vectors, the viewing axes in the map's frame
     operators : (g, 3, 3) rotations of the point group that was imposed: each view counts in all its mates
     radius : Fourier px: a slice passes through a direction k where |k·view| · radius < 1/2
-    rng : numpy Generator, which draws MOST_VIEWS of more views
+    rng : numpy Generator, which draws some where there are more than MOST_VIEWS
 
     Notes
     -----
@@ -107,8 +107,9 @@ def fourier_sampling(view_directions, operators, *, radius: int, rng) -> Samplin
         raise InputError("there are no views to count; give particles with poses")
     if radius < 1:
         raise InputError(f"a Fourier radius of {radius} px is below 1; give 1 or more")
-    if len(views) > MOST_VIEWS:
-        views = views[rng.choice(len(views), MOST_VIEWS, replace=False)]
+    most = MOST_VIEWS // len(operators)
+    if len(views) > most:
+        views = views[rng.choice(len(views), most, replace=False)]
     directions = np.stack(healpix.pix2vec(NSIDE, np.arange(12 * NSIDE**2)), axis=-1)
     half = np.flatnonzero((directions[:, 2] > 1e-9) | (np.abs(directions[:, 2]) <= 1e-9) & (directions[:, 1] >= 0))
     counts = np.zeros(len(half), np.int64)
