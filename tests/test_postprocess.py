@@ -159,6 +159,9 @@ def test_masked_and_filtered_halves_are_named():
     ball = soft_sphere(BOX, 12, 3)
     masked = replace(maps, first=maps.first * ball, second=maps.second * ball)
     assert "were masked before" in doubts(masked, fsc(masked.first, masked.second))[0]
+    corners = soft_sphere(BOX, BOX / 2 - 1, 0)
+    assert doubts(replace(maps, first=maps.first * corners, second=maps.second * corners), fsc(
+        maps.first, maps.second)) == []
     low = replace(maps, first=filtered(maps.first, RADIUS <= 10), second=filtered(maps.second, RADIUS <= 10))
     sentence, = doubts(low, fsc(low.first, low.second))
     assert "nothing beyond 7.2 Å" in sentence and "low-pass filtered" in sentence
