@@ -181,4 +181,47 @@
     year = {2013},
     doi = {http://doi.org/10.1016/j.ultramic.2013.06.004}
 }
+
+@article{Tan2017,
+    author = {Tan, Yong Zi and Baldwin, Philip R. and Davis, Joseph H. and Williamson, James R. and Potter, Clinton S.
+        and Carragher, Bridget and Lyumkis, Dmitry},
+    title = {Addressing preferred specimen orientation in single-particle cryo-{EM} through tilting},
+    journal = {Nature Methods},
+    volume = {14},
+    number = {8},
+    pages = {793--796},
+    year = {2017},
+    doi = {http://doi.org/10.1038/nmeth.4347}
+}
+
+@article{Baldwin2020,
+    author = {Baldwin, Philip R. and Lyumkis, Dmitry},
+    title = {Non-uniformity of projection distributions attenuates resolution in cryo-{EM}},
+    journal = {Progress in Biophysics and Molecular Biology},
+    volume = {150},
+    pages = {160--183},
+    year = {2020},
+    doi = {http://doi.org/10.1016/j.pbiomolbio.2019.09.002}
+}
+
+@article{Cardone2013,
+    author = {Cardone, Giovanni and Heymann, J. Bernard and Steven, Alasdair C.},
+    title = {One number does not fit all: mapping local variations in resolution in cryo-{EM} reconstructions},
+    journal = {Journal of Structural Biology},
+    volume = {184},
+    number = {2},
+    pages = {226--236},
+    year = {2013},
+    doi = {http://doi.org/10.1016/j.jsb.2013.08.002}
+}
+
+@article{Brown2015,
+    author = {Brown, Alan and Long, Fei and Nicholls, Robert A. and Toots, Jaan and Emsley, Paul and Murshudov, Garib},
+    title = {Tools for macromolecular model building and refinement into electron cryo-microscopy reconstructions},
+    journal = {Acta Crystallographica Section D},
+    volume = {71},
+    pages = {136--153},
+    year = {2015},
+    doi = {http://doi.org/10.1107/S1399004714021683}
+}
 """

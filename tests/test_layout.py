@@ -25,15 +25,14 @@ SEES = {
     "ops": {"core", "ops"},
     "engines": {"core", "ops", "engines"},
     "io": {"core", "io"},
-    "validation": {"core", "ops", "io", "validation"},
     "job": {"core", "engines", "io", "job"},
-    "cli": {"core", "ops", "engines", "io", "validation", "job", "cli"},
+    "cli": {"core", "ops", "engines", "io", "job", "cli"},
     "convert": {"core", "io", "constants", "convert"},
     "wizards": {"core", "convert", "protocols"},
     "protocols": {"core", "io", "engines", "convert", "constants", "plugin", "protocols"},
-    "viewers": {"core", "io", "validation", "convert", "constants", "plugin", "protocols", "viewers"},
+    "viewers": {"core", "io", "convert", "constants", "plugin", "protocols", "viewers"},
 }
-WITHOUT_SCIPION = ("core", "ops", "engines", "io", "validation", "job", "cli")
+WITHOUT_SCIPION = ("core", "ops", "engines", "io", "job", "cli")
 
 
 def sources(layer):

@@ -14,9 +14,9 @@ from cryosgd_plugin.engines.refine import schedule
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
 from cryosgd_plugin.engines.refine.maps import inverse_tau2, of_both, share_low, shell_means, solve
-from cryosgd_plugin.engines.refine.resolution import half_map_curves, randomise_phases
 from cryosgd_plugin.engines.refine.schedule import Convergence, grown, next_radius, radius_of_maps
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
+from cryosgd_plugin.engines.validation.half_maps import half_map_curves, randomise_phases
 from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
 
@@ -170,7 +170,7 @@ def test_signal_survives_the_correction():
 
 def test_random_phases_keep_the_amplitudes():
     volume = density()
-    other = randomise_phases(volume, 4, np.random.default_rng(0))
+    other = randomise_phases(volume, 3.5, np.random.default_rng(0))
     assert np.abs(fft3_centred(other)) == pytest.approx(np.abs(fft3_centred(volume)), abs=2e-3 * volume.sum())
     curve = fsc(volume, other)
     assert curve[:4] == pytest.approx(np.ones(4), abs=1e-5) and np.abs(curve[6:]).max() < 0.5

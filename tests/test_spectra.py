@@ -9,8 +9,8 @@ from cryosgd_plugin.core.shells import shell_index_3d
 from cryosgd_plugin.core.symmetry import point_group
 from cryosgd_plugin.engines.refine.images import ImagePreparer
 from cryosgd_plugin.engines.refine.maps import solve
-from cryosgd_plugin.engines.refine.resolution import half_map_curves
 from cryosgd_plugin.engines.refine.spectra import coefficients_per_shell, mean_noise, shell_spectra
+from cryosgd_plugin.engines.validation.half_maps import half_map_curves
 from cryosgd_plugin.ops.pose_insert import insert_poses
 from cryosgd_plugin.ops.slicing import hermitian, slice_volume, to_half_volume
 from cryosgd_plugin.ops.symmetrise import symmetrise, symmetry_envelope

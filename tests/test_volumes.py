@@ -116,7 +116,8 @@ def test_fsc_star(tmp_path):
     assert list(read) == ["unmasked", "masked"]
     np.testing.assert_allclose(read["masked"], curves["masked"], rtol=1e-8)
     frequencies, read = read_fsc(shared("apoferritin/halfmaps/postprocess.star"))
-    assert list(read) == ["unmasked", "masked", "randomised", "corrected"] and frequencies[1] == 0.005208
+    assert list(read) == ["unmasked", "masked", "randomised", "corrected", "solvent-free"]
+    assert frequencies[1] == 0.005208
 
 
 def test_pictures_are_drawn_without_pyplot(tmp_path):

@@ -1,13 +1,13 @@
 """`cryosgd fsc`: the Fourier shell correlation of two maps."""
 from __future__ import annotations
 
-from ..core.errors import InputError
 from ..core.masks import check_mask
 from ..core.shells import crossing_resolution, fsc, shell_resolution
+from ..io import volumes
 from ..io.files import check_absent
 from ..io.fsc_star import write_fsc
 from ..io.pictures import save_fsc_png
-from ..io.volumes import read_volume
+from ..io.volumes import read_pair, read_volume
 
 _THRESHOLDS = (0.143, 0.5)
 
@@ -35,12 +35,8 @@ def run(arguments) -> int:
     """Read, compare, print; raises InputError for maps that can't be compared."""
     for path in filter(None, (arguments.output, arguments.png)):
         check_absent(path, arguments.overwrite)
-    (a, pixel_a), (b, pixel_b) = (read_volume(path, need_pixel_size=arguments.pixel_size is None)
-                                  for path in arguments.maps)
-    box, pixel_size = a.shape[0], common_pixel_size(arguments, pixel_a, pixel_b)
-    if a.shape != b.shape:
-        raise InputError(f"{arguments.maps[0]} has a box of {box} px, {arguments.maps[1]} one of {b.shape[0]} px; "
-                         "resample one of them")
+    a, b, pixel_size = read_pair(*arguments.maps, arguments.pixel_size)
+    box = len(a)
     mask = None
     if arguments.mask:
         mask = check_mask(read_volume(arguments.mask, need_pixel_size=False)[0], box)
@@ -68,14 +64,7 @@ def run(arguments) -> int:
 
 def common_pixel_size(arguments, pixel_a, pixel_b):
     """Å/px of both `arguments.maps`, as given or as both headers say; raises InputError where these differ."""
-    if arguments.pixel_size is not None:
-        if not arguments.pixel_size > 0:
-            raise InputError(f"--pixel-size {arguments.pixel_size:g} Å/px is not positive")
-        return arguments.pixel_size
-    if abs(pixel_a - pixel_b) > 0.01 * pixel_a:
-        raise InputError(f"{arguments.maps[0]} has {pixel_a:.4g} Å/px, {arguments.maps[1]} {pixel_b:.4g} Å/px; "
-                         "resample one of them, or give the true value with --pixel-size if a header is wrong")
-    return pixel_a
+    return volumes.common_pixel_size(arguments.maps, (pixel_a, pixel_b), arguments.pixel_size)
 
 
 def _crossing_sentence(curve, threshold, box, pixel_size):

@@ -14,9 +14,12 @@ from .fourier import fft3_centred
 
 def shell_index_3d(box, xp=np):
     """Shell of each coefficient of `fft3_centred`: (box, box, box//2 + 1) int32; corners carry box//2 + 1."""
-    full, half = _frequencies(box, xp)
-    squared = full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None, :] ** 2
-    return _shell(squared, box, xp)
+    return _shell(_squared_radius_3d(box, xp), box, xp)
+
+
+def fourier_radius_3d(box, xp=np):
+    """Fourier radius, px, of each coefficient of `fft3_centred`: (box, box, box//2 + 1) float32."""
+    return xp.sqrt(_squared_radius_3d(box, xp)).astype(xp.float32)
 
 
 def shell_index_2d(box, xp=np):
@@ -105,6 +108,11 @@ def crossing_resolution(curve, threshold, box_size, pixel_size):
         return float("inf")
     fraction = (curve[first - 1] - threshold) / (curve[first - 1] - curve[first])
     return float(box_size * pixel_size / (first - 1 + fraction))
+
+
+def _squared_radius_3d(box, xp):
+    full, half = _frequencies(box, xp)
+    return full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None, :] ** 2
 
 
 def _frequencies(box, xp):

@@ -53,13 +53,13 @@ def sheet_shape(count):
     return -(-count // columns), columns
 
 
-def draw_on_sphere(axes, values, top, small=False):
+def draw_on_sphere(axes, values, top, small=False, low=0.0):
     """Values of HEALPix's areas, (12·nside²,) in ring order, on Mollweide's map; returns the image.
 
-    top : value of the brightest colour. small : leaves the labels of rot and tilt out.
+    low, top : values of the darkest and the brightest colour. small : leaves the labels of rot and tilt out.
     """
     image = axes.imshow(mollweide(values), extent=(-2 * ROOT2, 2 * ROOT2, -ROOT2, ROOT2), origin="lower",
-                        cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+                        cmap="viridis", vmin=low, vmax=top, interpolation="nearest")
     _graticule(axes, small)
     return image
 

@@ -70,3 +70,19 @@ def check_absent(path, overwrite):
     """Raise InputError where `path` exists and `overwrite` is False."""
     if not overwrite and Path(path).exists():
         raise InputError(f"{path} exists already; choose another name or add --overwrite")
+
+
+def check_new_folder(path):
+    """The Path of a folder to be made; raises InputError where it exists."""
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path} exists; give a new folder")
+    return path
+
+
+def make_new_folder(path):
+    """Make a folder that isn't there yet, and its parents; returns its Path. Raises InputError where it can't."""
+    path = check_new_folder(path)
+    with explained("make the folder", path):
+        path.mkdir(parents=True)
+    return path

@@ -9,14 +9,24 @@ from .star_tables import read_table, write_table
 CURVES = {"unmasked": "rlnFourierShellCorrelationUnmaskedMaps",
           "masked": "rlnFourierShellCorrelationMaskedMaps",
           "randomised": "rlnCorrectedFourierShellCorrelationPhaseRandomizedMaskedMaps",
-          "corrected": "rlnFourierShellCorrelationCorrected"}
+          "corrected": "rlnFourierShellCorrelationCorrected",
+          "solvent-free": "rlnFourierShellCorrelationParticleMaskFraction",
+          "model": "cryosgdModelFourierShellCorrelation",
+          "model without spherical averages": "cryosgdModelFourierShellCorrelationNonSpherical",
+          "other hand": "cryosgdModelFourierShellCorrelationOtherHand"}
+# and for the logarithms of amplitudes
+GUINIER = {"original": "rlnLogAmplitudesOriginal", "mtf": "rlnLogAmplitudesMTFCorrected",
+           "weighted": "rlnLogAmplitudesWeighted", "sharpened": "rlnLogAmplitudesSharpened"}
+# what RELION writes for the logarithm of nothing
+NOTHING = -99.0
 
 
-def write_fsc(path, curves, *, box_size, pixel_size, general=None):
+def write_fsc(path, curves, *, box_size, pixel_size, general=None, guinier=None):
     """Write FSC curves, atomically.
 
     curves : word of `CURVES` → (shells,) values, shell s at s / (box_size · pixel_size) 1/Å.
     general : tag → value of a data_general block, e.g. rlnFinalResolution in Å.
+    guinier : word of `GUINIER` → (shells,) ln of the mean amplitude, for a data_guinier block
     Raises KeyError for another word, InputError where the file can't be written.
     """
     shells = np.arange(len(next(iter(curves.values()))))
@@ -25,7 +35,12 @@ def write_fsc(path, curves, *, box_size, pixel_size, general=None):
                # shell 0 has no resolution; RELION writes 999 there
                "rlnAngstromResolution": np.where(shells > 0, extent / np.maximum(shells, 1), 999.0)}
     columns.update({CURVES[word]: np.asarray(values, np.float64) for word, values in curves.items()})
-    write_table(path, {**({"general": general} if general else {}), "fsc": columns})
+    tables = {**({"general": general} if general else {}), "fsc": columns}
+    if guinier:
+        tables["guinier"] = {"rlnResolutionSquared": (shells / extent) ** 2,
+                             **{GUINIER[word]: np.nan_to_num(np.asarray(values, np.float64), neginf=NOTHING)
+                                for word, values in guinier.items()}}
+    write_table(path, tables)
 
 
 def read_fsc(path):

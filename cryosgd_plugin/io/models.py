@@ -9,12 +9,15 @@ import numpy as np
 from ..core.errors import InputError
 from .files import explained
 
+# stands for a file's first biological assembly, where it defines one
+FIRST = "first"
+
 
 def read_model(path, assembly=None):
     """Atoms of the first model of a PDB or mmCIF file.
 
-    path : .pdb, .ent, .cif or .mmcif, gzipped or not. assembly : name of a biological assembly of the file ('1'), or
-    None for the chains as they are.
+    path : .pdb, .ent, .cif or .mmcif, gzipped or not. assembly : name of a biological assembly of the file ('1'),
+    FIRST for the first one where the file defines any, or None for the chains as they are.
     Water and hydrogens are left out; of alternative conformations the first is taken.
     Returns (positions (n, 3) float64 Å in the file's frame, elements: list of n symbols).
     Raises InputError: missing or unreadable file, no atoms, an assembly that the file doesn't define.
@@ -42,6 +45,10 @@ def read_model(path, assembly=None):
 
 def _make_assembly(structure, name, path):
     known = [assembly.name for assembly in structure.assemblies]
+    if name == FIRST:
+        if not known:
+            return
+        name = known[0]
     if name not in known:
         raise InputError(f"{path} defines no assembly '{name}'; it has {', '.join(known) if known else 'none'}")
     structure.transform_to_assembly(name, gemmi.HowToNameCopiedChain.AddNumber)

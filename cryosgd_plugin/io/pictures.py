@@ -54,7 +54,7 @@ def save_fsc_png(path, curves, *, box_size, pixel_size, title="Fourier shell cor
         frequency = np.arange(len(values)) / (box_size * pixel_size)
         # shell 0 compares two means, which says nothing of resolution
         axes.plot(frequency[1:], np.asarray(values)[1:], label=name, linewidth=1.4)
-        last, least = max(last, frequency[-1]), min(least, float(np.min(values[1:])))
+        last, least = max(last, frequency[-1]), min(least, float(np.nanmin(values[1:])))
     for threshold in thresholds:
         axes.axhline(threshold, color="0.6", linewidth=0.8, linestyle="--")
         axes.text(last, threshold, f" {threshold:g}", fontsize=8, va="center")
@@ -72,14 +72,14 @@ def save_fsc_png(path, curves, *, box_size, pixel_size, title="Fourier shell cor
     _save(figure, path)
 
 
-def _figure(width, height):
+def _figure(width, height, layout="constrained"):
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(f"pictures need matplotlib, which can't be imported ({error}); install it") from error
     # no pyplot: it keeps global figures and may open a display
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=110, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

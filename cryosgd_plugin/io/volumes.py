@@ -56,6 +56,31 @@ def read_volume(path, *, need_pixel_size=True):
     return volume, _pixel_size(path, header, need_pixel_size)
 
 
+def read_pair(first, second, pixel_size=None):
+    """Two maps on one grid: (a, b, Å/px), each (d, d, d) float32.
+
+    pixel_size : Å/px of both, or None to take it of their headers.
+    Raises InputError for maps of different boxes or pixel sizes, and as `read_volume` does.
+    """
+    (a, pixel_a), (b, pixel_b) = (read_volume(path, need_pixel_size=pixel_size is None) for path in (first, second))
+    pixel_size = common_pixel_size((first, second), (pixel_a, pixel_b), pixel_size)
+    if a.shape != b.shape:
+        raise InputError(f"{first} has a box of {len(a)} px, {second} one of {len(b)} px; resample one of them")
+    return a, b, pixel_size
+
+
+def common_pixel_size(paths, pixel_sizes, stated=None):
+    """Å/px of two maps, as stated or as both headers say; raises InputError where these differ."""
+    if stated is not None:
+        if not stated > 0:
+            raise InputError(f"--pixel-size {stated:g} Å/px is not positive")
+        return stated
+    if abs(pixel_sizes[1] - pixel_sizes[0]) > 0.01 * pixel_sizes[0]:
+        raise InputError(f"{paths[0]} has {pixel_sizes[0]:.4g} Å/px, {paths[1]} {pixel_sizes[1]:.4g} Å/px; "
+                         "resample one of them, or give the true value with --pixel-size if a header is wrong")
+    return pixel_sizes[0]
+
+
 def write_volume(path, volume, pixel_size):
     """Write a map, atomically, as MRC2014 float32.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engines.refine.resolution import TIGHT
+from ..engines.validation.half_maps import TIGHT
 from .summary import STARVED, run_facts
 
 # a resolution worse than this share of the reference's was hardly won from the particles

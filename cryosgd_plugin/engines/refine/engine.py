@@ -28,6 +28,7 @@ from ..abinitio.grids import fourier_radius
 from ..abinitio.levels import LevelBuilder
 from ..abinitio.matched import mask_radius_a
 from ..mask import dynamic_mask
+from ..validation.half_maps import THRESHOLD, HalfMapCurves, half_map_curves
 from .certificate import CertificatePlan, as_record, certify
 from .images import ImagePreparer
 from .local import LocalSearch
@@ -36,7 +37,6 @@ from .memory import BLOCK
 from .particles import ParticleResults
 from .posing import HalfSums, Poser
 from .regularise import SparseTV, Wiener
-from .resolution import THRESHOLD, HalfMapCurves, half_map_curves
 from .schedule import Convergence, grown, next_radius, radius_of_maps
 from .search import BoundedSearch
 from .spectra import ShellSpectra, mean_noise, shell_spectra

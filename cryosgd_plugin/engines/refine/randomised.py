@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.fourier import fft2_centred, frequencies_2d, ifft2_centred
 from ...core.shells import crossing_resolution, fsc
-from .resolution import RANDOMISED_BELOW, THRESHOLD, without_noise
+from ..validation.half_maps import RANDOMISED_BELOW, THRESHOLD, without_noise
 
 # the low-pass of a mask's edge: what true shells leak into random ones is in these
 LEAKAGE = 2

@@ -1,0 +1,1 @@
+"""How far a map can be believed: half-map curves, sharpening, model, local and directional resolution, sampling."""
