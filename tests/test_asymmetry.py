@@ -35,7 +35,11 @@ def test_a_group_beyond_the_particles_own_is_seen(blobs):
 
 def test_noise_tells_nothing():
     engine = run_with(RING[:0], "C4", noise_sd=1.0)
-    assert asymmetry(engine) is None or not asymmetry(engine).found
+    assert asymmetry(engine) is None
+    # nor where its halves are taken to agree
+    engine.shell_fsc = np.full_like(engine.shell_fsc, 0.9)
+    found = asymmetry(engine)
+    assert found.gain < 0 and not found.found
 
 
 def test_without_symmetry_there_is_nothing_to_tell():
