@@ -1,6 +1,6 @@
 # make demo    own environment (.demo), then a Scipion project: simulate particles, ab initio, pictures
 #              with OPTIONS="--particles /path/to/FILE.star --diameter A --symmetry O" it imports your particles instead
-# make test    own environment (.venv), every test
+# make test    own environment (.venv), every test: two files at a time, those with windows one by one
 # make quick   lint and the fast tests, about a minute
 # make gui     open the demo's project in Scipion's window
 SHELL := /bin/bash
@@ -16,7 +16,8 @@ gui: .demo/venv/ready
 	cd .demo && venv/bin/python -m cryosgd_plugin.demo . --gui
 
 test: .venv/ready
-	.venv/bin/python -m pytest tests
+	OPENBLAS_NUM_THREADS=1 .venv/bin/python -m pytest tests -m "not gui" -n 2 --dist loadfile
+	.venv/bin/python -m pytest tests -m gui
 
 quick: .venv/ready lint
 	.venv/bin/python -m pytest tests -q -m "not slow"

@@ -41,7 +41,7 @@ setup(
         "cuda12": ["cupy-cuda12x>=13"],
         "cuda13": ["cupy-cuda13x>=13"],
         # setuptools and wheel: a test builds the wheel and the source distribution without network
-        "test": ["pytest>=7", "setuptools>=64", "wheel"],
+        "test": ["pytest>=7", "pytest-xdist>=3", "setuptools>=64", "wheel"],
         "bench": ["pytest>=7"],
         "lint": ["ruff>=0.4"],
     },
