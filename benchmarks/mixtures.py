@@ -1,6 +1,7 @@
 """Mixtures of related structures from random starts: K = 2 and K = 3, against what the true maps could do.
 
-    python benchmarks/mixtures.py -o DIR [--classes 2 3] [--seeds 5] [--threads 2] [--only-oracle] [-- options]
+    python benchmarks/mixtures.py -o DIR [--classes 2 3] [--seeds 5] [--threads 2] [--only-oracle] [--refine]
+        [-- options of cryosgd abinitio]
 
 The structures are the built-in phantom whole, without its head and hand (12 % of its mass), and with only half of its
 arm (12 %), in one frame; K = 2 takes the first two. 64 px of 4 Å/px, SNR 0.1, 1,000 particles of each. The oracle is
@@ -9,7 +10,9 @@ final resolution, so that what it gets wrong no run can be blamed for. The set o
 or more in the right class. Classes are matched to the structures by the particles they share.
 
 Bars, four seeds of five for each K: the share of particles in the right class is within 3 points of the oracle's, and
-every class comes to FSC 0.5 to its own truth within 1.3 times what the true poses and classes give.
+every class comes to FSC 0.5 to its own truth within 1.3 times what the true poses and classes give. --refine goes on
+from each run's maps with `cryosgd refine`, all classes together: at least as many particles in the right class, less a
+point, and every map as good or better.
 """
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from _common import (
     abinitio,
     command_line,
     engine_for,
+    engine_run,
     figure,
     judge,
     parsed,
@@ -40,6 +44,7 @@ from cryosgd_plugin.engines.simulate.phantom import phantom_domains
 from cryosgd_plugin.io.star import read_particles
 
 ORACLE_SHARE, POINTS, SEEDS_PASSING, FINAL_A = 0.97, 0.03, 0.8, 9.0
+REFINED_LOSS = 0.01
 ATOM_NAMES = ("N", "CA", "C", "O", "CB")
 
 
@@ -48,6 +53,7 @@ def main(words=None):
     parser.add_argument("--classes", type=int, nargs="+", choices=(2, 3), default=(2, 3))
     parser.add_argument("--particles", type=int, default=1000, help="of each structure (%(default)s)")
     parser.add_argument("--snr", type=float, default=0.1)
+    parser.add_argument("--refine", action="store_true", help="also refine the classes of each run together")
     parser.add_argument("--only-oracle", action="store_true", help="simulate, judge the sets, and stop")
     arguments = parsed(parser, words)
     return max([one_mixture(arguments, classes) for classes in arguments.classes])
@@ -72,7 +78,15 @@ def one_mixture(arguments, classes):
     for seed in range(arguments.seeds):
         run = abinitio(particles.star, arguments.output / f"k{classes}_seed{seed}", *words, "--seed", seed,
                        "--threads", arguments.threads, reuse=arguments.reuse)
-        shown[f"seed {seed}"] = judge_run(report, particles, run, best, share, seed, curves)
+        name = f"seed {seed}"
+        shown[name] = judge_run(report, particles, run, best, share, name, curves)
+        if arguments.refine:
+            refined = engine_run(
+                "refine", particles.star, arguments.output / f"k{classes}_seed{seed}_refined", "--reference",
+                *(run.results.volume(k) for k in range(classes)), "--diameter", particles.diameter, "--seed", seed,
+                "--threads", arguments.threads, reuse=arguments.reuse)
+            shown[f"{name}, refined"] = judge_run(report, particles, refined, best, share, f"{name}, refined", curves)
+            hold_refined(report, classes)
     hold(report)
     sheet(arguments.output / f"{report.name}.png", shown, [f"structure {k + 1}" for k in range(classes)],
           telling_section(particles.truths))
@@ -82,15 +96,15 @@ def one_mixture(arguments, classes):
     return report.finish()
 
 
-def judge_run(report, particles, run, best, oracle, seed, curves):
+def judge_run(report, particles, run, best, oracle, name, curves):
     """Add the row of a run; returns its maps in the order of the structures, aligned."""
     classes = len(best)
     found = read_particles(run.folder / "particles.star").class_id
     right, order = right_class(found, particles.table.class_id, classes)
     judged = [judge(run.volume(order[k]), particles.truths[k], particles.pixel) for k in range(classes)]
     ratios = [found.resolution_a / limit for found, limit in zip(judged, best)]
-    curves.update({f"seed {seed}, structure {k + 1}": found.curve for k, found in enumerate(judged)})
-    report.add(seed=seed, right_class=right, below_oracle=oracle - right,
+    curves.update({f"{name}, structure {k + 1}": found.curve for k, found in enumerate(judged)})
+    report.add(run=name, right_class=right, below_oracle=oracle - right,
                **{f"fsc05_{k + 1}_a": found.resolution_a for k, found in enumerate(judged)}, worst_ratio=max(ratios),
                passes=bool(right >= oracle - POINTS and max(ratios) <= ALLOWED), seconds=run.seconds, cpu_s=run.cpu)
     return [found.aligned for found in judged]
@@ -160,8 +174,19 @@ def write_model(path, domains):
     structure.make_mmcif_document().write_file(str(path))
 
 
+def hold_refined(report, classes):
+    """The last row against the one before, from which it began."""
+    before, after = report.rows[-2:]
+    names = [f"fsc05_{k + 1}_a" for k in range(classes)]
+    report.bar(after["right_class"] >= before["right_class"] - REFINED_LOSS
+               and all(after[name] <= before[name] + 1e-6 for name in names),
+               f"{after['run']}: {after['right_class']:.1%} in the right class (before {before['right_class']:.1%}), "
+               f"maps to {', '.join(f'{after[name]:.2f}' for name in names)} Å (before "
+               f"{', '.join(f'{before[name]:.2f}' for name in names)})")
+
+
 def hold(report):
-    rows = report.rows
+    rows = [row for row in report.rows if "refined" not in row["run"]]
     passing, needed = sum(row["passes"] for row in rows), int(np.ceil(SEEDS_PASSING * len(rows)))
     report.bar(passing >= needed, f"{passing} of {len(rows)} seeds (needs {needed}) within {100 * POINTS:g} "
                                   "points of the oracle's share in the right class and every class within "
