@@ -39,7 +39,7 @@ def test_it_leaves_maps_curves_pictures_and_a_summary(tmp_path, capsys):
     for name in ("half1_regularised.mrc", "half2_regularised.mrc", "fsc.png", "comparison.png", "choice.png"):
         assert (out / name).stat().st_size > 1000, name
     summary = json.loads((out / "summary.json").read_text())
-    assert len(summary["choices"]) == 2 and summary["maps"]["both"]["zeros"] > 0.1
+    assert len(summary["choices"]) == 2 and summary["maps"]["both"]["variation"] < 0.9
     assert summary["fsc"] != summary["fsc_regularised"]
 
 

@@ -1,6 +1,6 @@
 """The map of paper 3: weighted least squares in Fourier space with log-norm sparsity and log total variation.
 
-    ½ Σ N |Ax − V̂|² + α Σ log(|x| + ε) + β Σ log(|∇x| + ε') + γ ‖x − x_previous‖²                    (eq. 31, 22)
+    ½ Σ N |Ax − V̂|² + ½ Σ P |Ax|² + α Σ log(|x| + ε) + β Σ log(|∇x| + ε') + γ ‖x − x_previous‖²     (eq. 31, 22)
 
 The logarithms are replaced by their tangents at the last map (eq. 11), which leaves weighted ℓ1 and TV norms: a convex
 problem, solved by proximal gradient steps (eq. 20-21) with Nesterov's smoothed TV, plain or accelerated (FISTA: Beck &
@@ -67,12 +67,12 @@ def sparse_tv_map(data: FourierData, config: SparseTVConfig, *, epsilon: float, 
     """Solve for a map.
 
     epsilon : the density level of the molecule, used where the config has none; start : first map, whose weights are
-    the first ones, the unregularised map if None; previous : of the last M-step, for γ
+    the first ones, Wiener's if None (`FourierData.quadratic`); previous : of the last M-step, for γ
     Raises InputError where the penalties leave nothing of the map.
     """
     xp, strengths = data.xp, strengths_for(data, config, epsilon)
     solver = _Convex(data, strengths, previous, config)
-    x = data.volume if start is None else start
+    x = data.quadratic() if start is None else start
     gaps = []
     for _ in range(1 if config.convex else config.reweightings):
         solver.weigh(x)
@@ -112,7 +112,7 @@ class _Convex:
     def __init__(self, data, strengths, previous, config):
         self.data, self.strengths, self.config, self.xp = data, strengths, config, data.xp
         gamma = 0.0 if previous is None else 2 * strengths.gamma
-        self.diagonal = data.weight + self.xp.float32(gamma)
+        self.diagonal = data.weight + data.prior + self.xp.float32(gamma)
         self.pull = data.pull if previous is None else data.pull + self.xp.float32(gamma) * data.transform(previous)
         self._quadratic = data.largest_weight + gamma
 
