@@ -87,13 +87,13 @@ def test_noise_of_a_symmetric_map_is_symmetric():
     # the first planes of an even box have no mates
     inner = np.s_[2:-1, 2:-1, 2:-1]
     left = noise[inner] - symmetrise(noise, group)[inner]
-    assert np.linalg.norm(left) < 0.1 * np.linalg.norm(noise[inner])
+    assert np.linalg.norm(left) < 0.15 * np.linalg.norm(noise[inner])
 
 
 def test_penalties_that_empty_the_map_are_passed_over():
     _, data, difference = half_of()
     found = choose(data, CONFIG, epsilon=0.4, mask=EVERYWHERE, difference=difference, rng=np.random.default_rng(1),
-                   levels=(0.5, 5000.0))
+                   alphas=(0.5, 5000.0), betas=(0.5,))
     assert found.config.alpha < 100
     assert np.isnan([value for alpha, _, value in found.tried if alpha > 100]).all()
 

@@ -56,11 +56,12 @@ class Choice:
 
 
 def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, difference, rng, operators=None,
-           levels=LEVELS) -> Choice:
+           alphas=LEVELS, betas=LEVELS) -> Choice:
     """Find α and β of `config` for the data of one half, whose `prior` is Wiener's: β, then α, then β once more.
 
     mask : (d, d, d) around the particle; difference : of both unregularised halves, of which the power of its shells
     is used; operators : (g, 3, 3) of the symmetry that was imposed on the map; rng : draws n.
+    alphas, betas : what is tried beside 0, in √(mean N); none leaves that penalty out
     """
     given, full_box, epsilon = config, data.box, config.epsilon or epsilon
     if full_box > LARGEST_BOX:
@@ -73,7 +74,7 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, d
     if not held_out.shells.any():
         return Choice(replace(given, alpha=0.0, beta=0.0), [(0.0, 0.0, 0.0)])
     unit = np.sqrt(data.mean_weight) / data.pull_rms
-    values = [0.0] + [float(f"{level * unit:.2g}") for level in levels]
+    alphas, betas = ([0.0] + [float(f"{level * unit:.2g}") for level in levels] for levels in (alphas, betas))
     tried = {(0.0, 0.0): 0.0}
 
     def gain(alpha, beta):
@@ -86,8 +87,8 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, d
 
     alpha = beta = 0.0
     for _ in range(2):
-        beta = _climb(values, beta, partial(gain, alpha))
-        alpha = _climb(values, alpha, partial(_swapped, gain, beta))
+        beta = _climb(betas, beta, partial(gain, alpha))
+        alpha = _climb(alphas, alpha, partial(_swapped, gain, beta))
     return Choice(replace(given, alpha=alpha, beta=beta * finer),
                   [(a, b * finer, value) for (a, b), value in tried.items()])
 
