@@ -4,9 +4,10 @@
         [--ablations] [-- options of cryosgd refine]
 
 The phantom, 1,000 × 64 px of 4 Å/px, another set for each seed. preferred: SNR 0.05, views about one axis (κ = 8).
-low-snr: SNR 0.02. coat: SNR 0.05, with a disordered coat of 20 Å and half of the phantom's density. --poses true (the
-map-making step alone, in seconds) takes the true poses; --poses refined (default) refines from the low-passed truth by
-either method. --ablations compares variants of the step, each with penalties that it chooses itself, at true poses.
+low-snr: SNR 0.02. coat: SNR 0.05, with a disordered coat of 20 Å and a fifth of the phantom's density, whose mean is
+ordered and no part of the truth. --poses true (the map-making step alone, in minutes) takes the true poses; --poses
+refined (default) refines from the low-passed truth by either method. --ablations compares variants of the step at true
+poses, each with penalties that it chooses itself.
 
 Bars: the FSC falls below 0.5 less than a shell earlier than Wiener's in every run, and later on average in one set.
 `area` is the sum over shells of the difference of both curves, `worst` the difference where it is least (within the
@@ -34,7 +35,7 @@ from cryosgd_plugin.engines.sparse_tv.weights import weights_of_sums, with_prior
 from cryosgd_plugin.io.source import ParticleSource
 
 SETS = {"preferred": ("--poses", "preferred", "--concentration", 8, "--preferred-axis", 1, 0, 0), "low-snr": (),
-        "coat": ("--coat", 20)}
+        "coat": ("--coat", 20, "--coat-density", 0.2)}
 SNR = {"low-snr": 0.02}
 TRADITIONAL, SPARSE = "traditional", "sparse + TV"
 # name → (config, α tried, β tried, prior, kernel)

@@ -78,11 +78,11 @@ class FourierData:
             return fft.rfftn(x, workers=self.threads)
         return self.xp.fft.rfftn(x).astype(self.xp.complex64)
 
-    def inverse(self, coefficients):
-        """(d, d, d) float32, the inverse of `transform`."""
+    def inverse(self, coefficients, overwrite: bool = False):
+        """(d, d, d) float32, the inverse of `transform`; overwrite : whether the coefficients may be lost."""
         shape = (self.box,) * 3
         if self.xp is np:
-            return fft.irfftn(coefficients, shape, workers=self.threads)
+            return fft.irfftn(coefficients, shape, workers=self.threads, overwrite_x=overwrite)
         return self.xp.fft.irfftn(coefficients, shape).astype(self.xp.float32)
 
     def misfit(self, x) -> float:
