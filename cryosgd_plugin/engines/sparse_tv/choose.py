@@ -33,6 +33,8 @@ THINNING = 0.3
 # what is tried of each penalty, in the pull of noise: √(mean N), which the paper's unit, rms(AᴴNV̂), exceeds wherever
 # there is signal (eightfold for apoferritin's half-maps, whose best β is 0.1 of the paper's unit; see benchmarks)
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+# paper 3 §2.5, Fig. 1-3, in its units
+SCAN_ALPHAS, SCAN_BETAS = (0.4, 0.5), (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6)
 # of a half-map's shell within the mask: what lies beyond the first shell of less is not judged by
 LEAST_SNR = 1 / 3
 # share of a shell's mean weight that `refine.maps.solve` takes no weight to lie below in an unregularised map
@@ -56,12 +58,13 @@ class Choice:
 
 
 def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, difference, rng, operators=None,
-           alphas=LEVELS, betas=LEVELS) -> Choice:
+           alphas=LEVELS, betas=LEVELS, scan: bool = False) -> Choice:
     """Find α and β of `config` for the data of one half, whose `prior` is Wiener's: β, then α, then β once more.
 
     mask : (d, d, d) around the particle; difference : of both unregularised halves, of which the power of its shells
     is used; operators : (g, 3, 3) of the symmetry that was imposed on the map; rng : draws n.
     alphas, betas : what is tried beside 0, in √(mean N); none leaves that penalty out
+    scan : whether the whole grid of paper 3 is tried instead, SCAN_ALPHAS × SCAN_BETAS
     """
     given, full_box, epsilon = config, data.box, config.epsilon or epsilon
     if full_box > LARGEST_BOX:
@@ -86,9 +89,13 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, d
         return -np.inf if np.isnan(tried[alpha, beta]) else tried[alpha, beta]
 
     alpha = beta = 0.0
-    for _ in range(2):
-        beta = _climb(betas, beta, partial(gain, alpha))
-        alpha = _climb(alphas, alpha, partial(_swapped, gain, beta))
+    if scan:
+        grid = [(one, other / finer) for one in SCAN_ALPHAS for other in SCAN_BETAS]
+        alpha, beta = max([(alpha, beta), *grid], key=lambda both: gain(*both))
+    else:
+        for _ in range(2):
+            beta = _climb(betas, beta, partial(gain, alpha))
+            alpha = _climb(alphas, alpha, partial(_swapped, gain, beta))
     return Choice(replace(given, alpha=alpha, beta=beta * finer),
                   [(a, b * finer, value) for (a, b), value in tried.items()])
 

@@ -45,11 +45,13 @@ def propose_epsilon(volume, pixel_size: float, diameter_a: float) -> float:
 
 
 def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: float, diameter_a: float, chosen: bool,
-                      symmetry: str = "C1", seed: int = 0, threads: int = 1) -> RegularisedHalves:
+                      symmetry: str = "C1", seed: int = 0, threads: int = 1,
+                      scan: bool = False) -> RegularisedHalves:
     """Regularise two unregularised half-maps (d, d, d) float32, each by itself, and their mean.
 
     symmetry : point group that was imposed on the maps. chosen : whether each half chooses α and β by a part of its
-    data that it holds back; the mean then takes the mean of both choices. N, P, ε and the mask come from both halves.
+    data that it holds back, from paper 3's grid if scan; the mean then takes the mean of both choices. N, P, ε and the
+    mask come from both halves.
     Raises InputError for maps that don't fit, aren't finite, or hold no density.
     """
     if first.shape != second.shape:
@@ -70,7 +72,8 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
         data, own = FourierData(volume, *with_prior(weight, measured), threads=threads), config
         if chosen:
             choices.append(choose(data, config, epsilon=epsilon, mask=mask, difference=first - second,
-                                  rng=np.random.default_rng([seed, number]), operators=point_group(symmetry)))
+                                  rng=np.random.default_rng([seed, number]), operators=point_group(symmetry),
+                                  scan=scan))
             own = choices[-1].config
         halves.append(sparse_tv_map(data, own, epsilon=epsilon))
     both = sparse_tv_map(mean, _of_both(config, choices), epsilon=epsilon)
