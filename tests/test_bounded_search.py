@@ -142,7 +142,7 @@ def test_levels_that_only_cut_shifts_lose_nothing():
 
 
 def test_every_cell_of_shifts_holds_one_of_a_finer_level():
-    """Also where that level's circle is a step smaller: a beam that kept such a cell alone had nothing to go on with."""
+    """Also where that circle is a step smaller: a beam that kept such a cell alone had nothing to go on with."""
     def level(step, radius):
         line = np.arange(-5, 6) * step
         shifts = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
