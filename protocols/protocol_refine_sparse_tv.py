@@ -12,7 +12,7 @@ class ProtCryosgdRefineSparseTV(ProtCryosgdRefine):
     variation). Try it where views are few or uneven, or the signal is weak, and compare with the other: a flexible or
     disordered part may be taken for noise.
 
-    Each half-set chooses how strong both penalties are by Fourier coefficients that it holds back. The half-maps among
+    Each half-set chooses how strong both penalties are by data that it holds back. The half-maps among
     the outputs are *not* regularised, and the FSC is theirs: regularised halves also agree on what the penalties make
     of noise.
     """

@@ -182,10 +182,10 @@ def _define_regularisation(form, default):
                     "views or weak signal leave much noise in the map.")
     sparse = one_of("regularisation", REGULARISATIONS, ("sparse-tv",))
     add(group, "alpha", params.FloatParam, None, "Sparsity α", allowsNull=True, condition=sparse,
-        help="In the rms of the data's pull on a voxel, times ε. Empty: each half chooses α and β by Fourier "
-             "coefficients that it holds back. Typical 0.1 to 0.5.")
+        help="In the rms of the data's pull on a voxel, times ε. Empty: each half chooses α and β by data "
+             "that it holds back. Typical 0 to 0.5, less the stronger the signal.")
     add(group, "beta", params.FloatParam, None, "Total variation β", allowsNull=True, condition=sparse,
-        help="As α, times ε'. Empty with α. Typical 0.2 to 1.6; more is smoother.")
+        help="As α, times ε'. Empty with α. Typical 0.05 to 1.6, less the stronger the signal.")
     add(group, "epsilon", params.FloatParam, None, "Density level ε", allowsNull=True, condition=sparse,
         help="The density at which the molecule begins, in the map's units, as one would draw a mask. Empty: proposed "
              "from each map.")

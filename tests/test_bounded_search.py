@@ -1,5 +1,6 @@
 """The bounded search against the exhaustive one on the same grid: the same answer for a fraction of the scores."""
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,3 +139,19 @@ def test_levels_that_only_cut_shifts_lose_nothing():
     ceilings = bounded.ceilings(images, table, rows, noise(), np.array([
         one.rows[0] * len(fine.shifts_a) + one.shifts[0] for one in exact]))
     assert np.mean(np.array([one.scores[0] for one in exact])[:, None] <= ceilings) > 0.98
+
+
+def test_every_cell_of_shifts_holds_one_of_a_finer_level():
+    """Also where that circle is a step smaller: a beam that kept such a cell alone had nothing to go on with."""
+    def level(step, radius):
+        line = np.arange(-5, 6) * step
+        shifts = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+        shifts = shifts[np.hypot(*shifts.T) <= radius]
+        return SimpleNamespace(grid=SimpleNamespace(parents=np.zeros(1, int), n_directions=1, shifts_a=shifts,
+                                                    shift_step_a=step, log_shift_weights=np.zeros(len(shifts))))
+
+    coarse, fine = level(3.8, 13.8), level(3.66, 11.0)
+    cells = search_module._Cells(coarse, fine)
+    children = [cells.children(np.array([pair])) for pair in range(len(coarse.grid.shifts_a))]
+    assert min(map(len, children)) >= 1
+    assert set(np.concatenate(children)) == set(range(len(fine.grid.shifts_a)))

@@ -95,6 +95,20 @@ def test_images_are_scale_times_ctf_times_projection(phantom):
     assert (table.ctf_bfactor == 200).all()
 
 
+def test_a_coat_is_another_in_each_image_and_no_part_of_the_truth(phantom):
+    bare, coated = (simulate([phantom], config(n_particles=40, coat_a=thickness)) for thickness in (0, 25.0))
+    assert coated.signal_scale == bare.signal_scale and coated.volumes[0] is bare.volumes[0]
+    rows = np.arange(40)
+    coats = coated.clean_coefficients(rows, coated=True) - bare.clean_coefficients(rows)
+    # all have the same mass, and what is left of each beside it is its own
+    high = shell_index_2d(coated.config.box_size) > 4
+    shares = [np.corrcoef(np.abs(coats[i][high]), np.abs(coats[i + 1][high]))[0, 1] for i in range(0, 40, 2)]
+    assert np.abs(coats).max() > 0 and np.mean(shares) < 0.9
+    np.testing.assert_array_equal(coated.images([7, 3]), coated.images(rows)[[7, 3]])
+    with pytest.raises(InputError, match="reaches beyond the box"):
+        simulate([phantom], config(coat_a=500.0))
+
+
 def test_black_contrast_turns_the_signal_alone(phantom):
     white, black = (all_images(simulate([phantom], config(n_particles=3, contrast=c))) for c in ("white", "black"))
     clean = all_images(simulate([phantom], config(n_particles=3, snr=None)))

@@ -39,8 +39,15 @@ def test_it_leaves_maps_curves_pictures_and_a_summary(tmp_path, capsys):
     for name in ("half1_regularised.mrc", "half2_regularised.mrc", "fsc.png", "comparison.png", "choice.png"):
         assert (out / name).stat().st_size > 1000, name
     summary = json.loads((out / "summary.json").read_text())
-    assert len(summary["choices"]) == 2 and summary["maps"]["both"]["zeros"] > 0.1
+    assert len(summary["choices"]) == 2 and summary["maps"]["both"]["variation"] < 0.9
     assert summary["fsc"] != summary["fsc_regularised"]
+
+
+def test_a_scan_tries_the_whole_grid_of_the_paper(tmp_path):
+    assert run(tmp_path, halves(tmp_path, density()), "--scan", "--tolerance", "1e-2") == 0
+    for choice in json.loads((tmp_path / "out" / "summary.json").read_text())["choices"]:
+        assert {tuple(one[:2]) for one in choice["tried"]} == {(0, 0)} | {
+            (a, b / 10) for a in (0.4, 0.5) for b in range(10, 28, 2)}
 
 
 def test_halves_of_noise_have_no_resolution_whatever_their_regularised_maps_say(tmp_path, capsys):
@@ -60,7 +67,8 @@ def test_halves_of_noise_have_no_resolution_whatever_their_regularised_maps_say(
 
 
 @pytest.mark.parametrize("words, said", [
-    (("--alpha", "0.5"), "chosen together"), (("--epsilon", "0"), "is not positive"),
+    (("--alpha", "0.5"), "chosen together"), (("--scan", "--alpha", "1", "--beta", "1"), "leave out --alpha"),
+    (("--epsilon", "0"), "is not positive"),
     (("--alpha", "500", "--beta", "1"), "leave nothing of the map"), (("--alpha", "-1", "--beta", "1"), "is negative")])
 def test_bad_options_leave_no_folder(tmp_path, capsys, words, said):
     assert run(tmp_path, halves(tmp_path, density()), *words) == 1

@@ -25,6 +25,16 @@ def test_kernels_agree_with_numpy(arrays, threads):
                                tv.proximal_step_plain(x, slope, scale, 0.3, limit), rtol=1e-4, atol=1e-5)
 
 
+def test_products_and_extrapolation_are_those_of_whole_arrays(arrays):
+    x, y, z = arrays[0], arrays[1], arrays[2]
+    expected = ((x - y) ** 2).sum(), (x ** 2).sum(), ((x - y) * (x - z)).sum()
+    for threads in (1, 3):
+        np.testing.assert_allclose(tv.step_products(x, y, z, threads), expected, rtol=1e-4)
+        out = np.empty_like(x)
+        assert tv.extrapolate(x, z, 0.3, threads, out) is out
+        np.testing.assert_allclose(out, x + 0.3 * (x - z), atol=1e-6)
+
+
 @pytest.mark.parametrize("mu", [0.1, 1.0, 10.0])
 def test_the_step_goes_down_the_gradient_of_the_weighted_variation(arrays, mu):
     """The weight lies inside the divergence: paper 3's eq. 20 would fail here."""

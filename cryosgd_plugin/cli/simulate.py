@@ -119,6 +119,9 @@ def _add_image_options(parser):
     add("--poses", "poses", "view directions", choices=POSE_DISTRIBUTIONS)
     add("--concentration", "concentration", "of preferred views: 0 is uniform, 5 broad, 50 sharp", metavar="K")
     add("--preferred-axis", "preferred_axis", "preferred view direction in the volume", many=("X", "Y", "Z"))
+    add("--coat", "coat_a", "thickness of a disordered coat around the structure, another in each image, Å; 0: none",
+        metavar="A")
+    add("--coat-density", "coat_density", "mean density of the coat, over the structure's", metavar="F")
     add("--contrast", "contrast", "of the protein", choices=CONTRASTS)
     add("--seed", "seed", "of all randomness", metavar="N")
 

@@ -29,8 +29,8 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "sparse-tv", help="a sparse and smooth map from two half-maps",
         description="Regularises the two unregularised half-maps of a refinement, and their mean, by log-norm sparsity "
-                    "and log total variation (paper 3), each half by itself with penalties that it chooses by Fourier "
-                    "coefficients it holds back. The resolution stays that of the half-maps as they were given: "
+                    "and log total variation (paper 3), each half by itself with penalties that it chooses by data "
+                    "that it holds back. The resolution stays that of the half-maps as they were given: "
                     "regularised halves also agree on noise.")
     parser.set_defaults(run=run)
     default = SparseTVConfig()
@@ -44,6 +44,9 @@ def add_parser(subparsers):
     add("--alpha", type=_penalty, default=None, metavar="F", help="sparsity, in rms(AᴴDy) · ε; auto chooses (default)")
     add("--beta", type=_penalty, default=None, metavar="F",
         help="total variation, in rms(AᴴDy) · ε'; auto chooses (default)")
+    add("--scan", action="store_true",
+        help="choose from paper 3's whole grid, α 0.4 and 0.5, β 1 to 2.6; choice.png shows it as its Fig. 1-3 do (γ "
+             "is of a refinement's iterations: `cryosgd refine --gamma`)")
     add("--epsilon", type=float, metavar="F",
         help="density at which the molecule begins, in the maps' units (default: proposed from a mask of the map)")
     add("--epsilon-ratio", type=float, default=default.epsilon_ratio, metavar="F",
@@ -55,7 +58,7 @@ def add_parser(subparsers):
         help="of each reweighting, at most (default %(default)s)")
     add("--tolerance", type=float, default=default.tolerance, metavar="F",
         help="relative fixed-point gap at which it ends (default %(default)g)")
-    add("--seed", type=int, default=0, metavar="N", help="of the coefficients that are held back (default %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="of the noise that parts the data (default %(default)s)")
     add("--threads", type=int, default=os.cpu_count(), metavar="N", help="CPU threads (default: all, %(default)s)")
 
 
@@ -73,6 +76,8 @@ def run(arguments) -> int:
     point_group(arguments.symmetry)
     if (arguments.alpha is None) != (arguments.beta is None):
         raise InputError("--alpha and --beta are chosen together; give both or neither")
+    if arguments.scan and arguments.alpha is not None:
+        raise InputError("--scan tries α and β; leave out --alpha and --beta")
     default = SparseTVConfig()
     chosen = arguments.alpha is None
     config = SparseTVConfig(
@@ -85,7 +90,8 @@ def run(arguments) -> int:
     pixel_size = common_pixel_size(arguments, pixel_a, pixel_b)
     diameter_a = DIAMETER_SHARE * len(first) * pixel_size if arguments.diameter is None else arguments.diameter
     found = regularise_halves(first, second, config, pixel_size=pixel_size, diameter_a=diameter_a, chosen=chosen,
-                              symmetry=arguments.symmetry, seed=arguments.seed, threads=arguments.threads)
+                              symmetry=arguments.symmetry, seed=arguments.seed, threads=arguments.threads,
+                              scan=arguments.scan)
     with explained("make the folder", folder):
         folder.mkdir(parents=True)
     write(folder, found, pixel_size)
@@ -123,7 +129,7 @@ def outcome(found, pixel_size: float) -> str:
              if np.isfinite(resolution) else "The half-maps do not agree at any resolution: there is nothing to "
                                              "regularise. ")
     if found.choices:
-        words += "Penalties chosen by held-back coefficients: " + "; ".join(
+        words += "Penalties chosen by held-back data: " + "; ".join(
             f"half {n}: α {one.config.alpha:g}, β {one.config.beta:g}" for n, one in enumerate(found.choices, 1)) + ". "
     return words + (f"Of the map's voxels {found.both.zeros:.0%} are empty, and its total variation is "
                     f"{found.both.variation:.0%} of the unregularised map's (gap {found.both.gap:.1g}).")

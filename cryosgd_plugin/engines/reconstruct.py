@@ -5,9 +5,10 @@ import numpy as np
 
 from ..core.ctf import aberration_phase, ctf_for, magnified_rotations
 from ..core.errors import InputError
-from ..core.fourier import fft2_centred, frequencies_2d, shift_phases
+from ..core.fourier import fft2_centred, frequencies_2d
 from ..core.symmetry import point_group
-from ..ops.slicing import from_half_volume, half_volume_radius, half_volume_shape, hermitian, insert_slices
+from ..ops.pose_insert import insert_poses
+from ..ops.slicing import from_half_volume, half_volume_radius, half_volume_shape, hermitian
 
 BLOCK = 100
 
@@ -19,12 +20,24 @@ def reconstruct(source, table, *, symmetry: str = "C1", radius: int = None, nois
     radius : largest Fourier radius (default: one below Nyquist); noise : σ² by Fourier radius (default: white)
     Returns (box,)*3 float32. Raises InputError where the table has no poses.
     """
+    radius = table.box_size // 2 - 1 if radius is None else radius
+    numerator, weight = back_projected(source, table, radius=radius, symmetry=symmetry, noise=noise, rows=rows)
+    distance = half_volume_radius(radius)
+    solved = numerator / np.maximum(weight, 1e-3 * weight[distance <= radius].mean())
+    return from_half_volume(np.where(distance <= radius, solved, 0).astype(np.complex64), table.box_size)
+
+
+def back_projected(source, table, *, radius: int, symmetry: str = "C1", noise=None, rows=None,
+                   kernel: str = "trilinear"):
+    """(numerator, weight): Hermitian half volumes Σ C X / σ² and Σ C² / σ² of images of known poses.
+
+    Arguments and errors as in `reconstruct`; kernel : of ops/pose_insert.py.
+    """
     if table.rotations is None or table.shifts_a is None:
         raise InputError("the particles have no poses; a reconstruction needs rlnAngleRot and the other five")
     box, pixel = table.box_size, table.pixel_size
-    radius = box // 2 - 1 if radius is None else radius
     kx, ky = (k.ravel() for k in frequencies_2d(box, pixel))
-    points = np.stack([kx, ky], axis=1) * (box * pixel)
+    points = np.rint(np.stack([kx, ky], axis=1) * (box * pixel))
     # of the column kx = 0 the rfft holds both Friedel mates
     inside = (points ** 2).sum(axis=1) <= radius ** 2
     inside &= (points[:, 0] > 0.5) | (points[:, 1] > 0.5)
@@ -37,7 +50,6 @@ def reconstruct(source, table, *, symmetry: str = "C1", radius: int = None, nois
     for first in range(0, len(rows), BLOCK):
         block = rows[first:first + BLOCK]
         spectrum = fft2_centred(source.images(block, box)).reshape(len(block), -1)[:, inside]
-        spectrum = spectrum * shift_phases(kx, ky, table.shifts_a[block])
         rotations = table.rotations[block].copy()
         for group in np.unique(table.optics_id[block]):
             members = table.optics_id[block] == group
@@ -45,11 +57,11 @@ def reconstruct(source, table, *, symmetry: str = "C1", radius: int = None, nois
             spectrum[members] *= np.exp(-1j * aberration_phase(optics, kx, ky)).astype(np.complex64)
             rotations[members] = magnified_rotations(optics, rotations[members])
         ctf = ctf_for(table, block, kx, ky)
+        values, weights = (spectrum * ctf / sigma2).astype(np.complex64), (ctf ** 2 / sigma2).astype(np.float32)
+        one = np.ones(len(block), np.float32)
         for operator in point_group(symmetry):
-            part = insert_slices(spectrum * ctf / sigma2, ctf ** 2 / sigma2, rotations @ operator, points, radius)
+            part = insert_poses(values, weights, points, rotations @ operator, table.shifts_a[block] / (box * pixel),
+                                np.arange(len(block)), one, radius, kernel=kernel)
             numerator += part[0]
             weight += part[1]
-    numerator, weight = hermitian(numerator), hermitian(weight)
-    distance = half_volume_radius(radius)
-    solved = numerator / np.maximum(weight, 1e-3 * weight[distance <= radius].mean())
-    return from_half_volume(np.where(distance <= radius, solved, 0).astype(np.complex64), box)
+    return hermitian(numerator), hermitian(weight)

@@ -37,13 +37,15 @@ def save_comparison_png(path, traditional, regularised, pixel_size: float, level
 
 
 def draw_choice(figure, choices):
-    """Draw the misfit of the held-back coefficients over β, a line for each α, of each half (paper 3 Fig. 1-3)."""
+    """Draw the FSC with the truth that each half foretells, less that of Wiener's map, over β, a line for each α (as
+    paper 3 Fig. 1-3 the resolution)."""
     figure.clear()
     for number, (choice, axes) in enumerate(zip(choices, np.atleast_1d(figure.subplots(1, len(choices)))), 1):
         for alpha in sorted({one[0] for one in choice.tried}):
             line = sorted((beta, misfit) for a, beta, misfit in choice.tried if a == alpha)
             axes.plot(*zip(*line), "o-", label=f"α {alpha:g}", markersize=3, linewidth=1)
-        axes.set(xlabel="β", ylabel="misfit of held-back coefficients\nagainst no map (nats each)")
+        axes.set(xlabel="β", ylabel="mean FSC with the truth, foretold,\nless that of Wiener's map")
+        axes.axhline(0, color="0.6", linewidth=0.8, linestyle="--")
         axes.set_title(f"half {number}: α {choice.config.alpha:g}, β {choice.config.beta:g}", fontsize=9)
         axes.legend(fontsize=7)
         axes.grid(True, **GRID)

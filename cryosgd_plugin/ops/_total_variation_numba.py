@@ -14,27 +14,35 @@ def gradient_norm(x, threads):
     return out
 
 
-def flux_scale(x, weight, mu, threads):
+def flux_scale(x, weight, mu, threads, out):
     """As total_variation.flux_scale."""
-    out = np.empty_like(x)
     _by_slabs(len(x), threads, lambda first, last: _scale(x, weight, np.float32(mu), out, first, last))
     return out
 
 
-def proximal_step(x, slope, scale, step, limit, threads):
+def proximal_step(x, slope, scale, step, limit, threads, out):
     """As total_variation.proximal_step."""
-    out = np.empty_like(x)
     _by_slabs(len(x), threads, lambda first, last: _step(x, slope, scale, np.float32(step), limit, out, first, last))
     return out
 
 
+def step_products(new, at, before, threads):
+    """As total_variation.step_products."""
+    return np.sum(_by_slabs(len(new), threads, lambda first, last: _products(new, at, before, first, last)), axis=0)
+
+
+def extrapolate(new, before, share, threads, out):
+    """As total_variation.extrapolate."""
+    _by_slabs(len(new), threads, lambda first, last: _extrapolate(new, before, np.float32(share), out, first, last))
+
+
 def _by_slabs(planes, threads, work):
+    """[work(first, last)] of as many slabs as threads."""
     if threads == 1:
-        work(0, planes)
-        return
+        return [work(0, planes)]
     edges = np.linspace(0, planes, threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
+        return list(pool.map(work, edges[:-1], edges[1:]))
 
 
 @njit(inline="always")
@@ -62,6 +70,34 @@ def _scale(x, weight, mu, out, first, last):
         for j in range(rows):
             for i in range(columns):
                 out[k, j, i] = weight[k, j, i] / max(_steepness(x, k, j, i), mu)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _products(new, at, before, first, last):
+    _, rows, columns = new.shape
+    change, size, along = 0.0, 0.0, 0.0
+    for k in range(first, last):
+        for j in range(rows):
+            # a row in single precision, the map in double
+            a, b, c = np.float32(0), np.float32(0), np.float32(0)
+            for i in range(columns):
+                moved = new[k, j, i] - at[k, j, i]
+                a += moved * moved
+                b += new[k, j, i] * new[k, j, i]
+                c += moved * (new[k, j, i] - before[k, j, i])
+            change += a
+            size += b
+            along += c
+    return change, size, along
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _extrapolate(new, before, share, out, first, last):
+    _, rows, columns = new.shape
+    for k in range(first, last):
+        for j in range(rows):
+            for i in range(columns):
+                out[k, j, i] = new[k, j, i] + share * (new[k, j, i] - before[k, j, i])
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -23,26 +23,52 @@ def gradient_norm(x, threads: int = 1):
     return gradient_norm_plain(x)
 
 
-def flux_scale(x, weight, mu: float, threads: int = 1):
+def flux_scale(x, weight, mu: float, threads: int = 1, out=None):
     """(d, d, d) float32: w / max(|∇x|, μ), what a difference of neighbours is multiplied with in w u.
 
-    x, weight : (d, d, d) float32; mu : μ > 0, in the map's units
+    x, weight : (d, d, d) float32; mu : μ > 0, in the map's units; out : to be written into (fresh memory costs a
+    large map's solver as much time as its arithmetic)
     """
     if array_module(x) is np:
         from ._total_variation_numba import flux_scale as kernel
-        return kernel(x, weight, mu, threads)
+        out = np.empty_like(x) if out is None else out
+        kernel(x, weight, mu, threads, out)
+        return out
     return flux_scale_plain(x, weight, mu)
 
 
-def proximal_step(x, slope, scale, step: float, limit, threads: int = 1):
+def proximal_step(x, slope, scale, step: float, limit, threads: int = 1, out=None):
     """S(x − step · (slope + D*(scale · Dx)), step · limit) with S the soft threshold (eq. 20-21): (d, d, d) float32.
 
     slope : gradient of the rest of what is minimised; scale : of `flux_scale`; limit : (d, d, d) weights of |x|
+    out : to be written into, none of the others
     """
     if array_module(x) is np:
         from ._total_variation_numba import proximal_step as kernel
-        return kernel(x, slope, scale, step, limit, threads)
+        out = np.empty_like(x) if out is None else out
+        kernel(x, slope, scale, step, limit, threads, out)
+        return out
     return proximal_step_plain(x, slope, scale, step, limit)
+
+
+def step_products(new, at, before, threads: int = 1):
+    """(|new − at|², |new|², (new − at)·(new − before)): how far a step went, of what, and along its momentum."""
+    xp = array_module(new)
+    if xp is np:
+        from ._total_variation_numba import step_products as kernel
+        return kernel(new, at, before, threads)
+    change = new - at
+    return tuple(float(xp.vdot(a, b)) for a, b in ((change, change), (new, new), (change, new - before)))
+
+
+def extrapolate(new, before, share: float, threads: int = 1, out=None):
+    """new + share · (new − before), (d, d, d) float32; out : to be written into."""
+    if array_module(new) is np:
+        from ._total_variation_numba import extrapolate as kernel
+        out = np.empty_like(new) if out is None else out
+        kernel(new, before, share, threads, out)
+        return out
+    return new + np.float32(share) * (new - before)
 
 
 def smoothed_variation(x, weight, mu: float) -> float:

@@ -32,7 +32,7 @@ from ..validation.half_maps import THRESHOLD, HalfMapCurves, half_map_curves
 from .certificate import CertificatePlan, as_record, certify
 from .images import ImagePreparer
 from .local import LocalSearch
-from .maps import inverse_tau2, share_low, shell_means, solve
+from .maps import inverse_tau2, of_both, share_low, shell_means, solve
 from .memory import BLOCK
 from .particles import ParticleResults
 from .posing import HalfSums, Poser
@@ -255,23 +255,34 @@ class Refinement:
         self.curves = [half_map_curves(first, second, self.mask, rng) for first, second in zip(*self.halves)]
         curves = np.stack([one.trusted for one in self.curves])
         curves[:, radius + 1:] = 0
-        regularised = self._regulariser.halves(sums, self.halves, curves, radius, self.convergence.last)
+        wiener = np.stack([[self._solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight, curves)]
+                           for one in sums])
         if config.mask == "dynamic":
-            self.mask = dynamic_mask(regularised.mean(axis=(0, 1)), config.pixel_size, config.diameter_a)
+            self.mask = dynamic_mask(wiener.mean(axis=(0, 1)), config.pixel_size, config.diameter_a)
+        last = self.convergence.last
+        regularised = self._regulariser.halves(wiener, sums, self.halves, curves, radius, self.curve_mask, last)
         shared = config.extent_a / config.shared_resolution_a
         self.references = np.stack([share_low(first * self.mask, second * self.mask, shared)
                                     for first, second in zip(*regularised)], axis=1)
-        self.whole = self._regulariser.whole(sums, curves, radius, self.convergence.last)
+        self.whole = self._whole(sums, curves, radius, last)
         self.shell_fsc, self.shrinkage = curves, self._regulariser.shrinkage(curves)
         noise = mean_noise(self.noise, [one.images for one in sums])
         self.spectra = [shell_spectra(curve, [one.weight[k] for one in sums], noise, self.curve_mask, radius,
                                       len(self.operators)) for k, curve in enumerate(curves)]
 
+    def _whole(self, sums, curves, radius, last):
+        """(K, box, box, box): the maps of both halves together."""
+        numerators, weights = sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight
+        wiener = np.stack([self._solve(n, w, radius, of_both(curve))
+                           for n, w, curve in zip(numerators, weights, curves)])
+        unregularised = [self._solve(n, w, radius) for n, w in zip(numerators, weights)] if last else None
+        return self._regulariser.whole(wiener, unregularised, weights, curves, radius, last)
+
     def _make_regulariser(self):
-        config, wiener = self.config, Wiener(self._solve)
+        config = self.config
         if config.regularisation == "wiener":
-            return wiener
-        return SparseTV(config.sparse_tv, config.penalties_chosen, wiener, pixel_size=config.pixel_size,
+            return Wiener()
+        return SparseTV(config.sparse_tv, config.penalties_chosen, pixel_size=config.pixel_size,
                         diameter_a=config.diameter_a, classes=config.classes, operators=self.operators,
                         seed=config.seed, threads=self.threads)
 

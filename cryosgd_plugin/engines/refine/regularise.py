@@ -1,7 +1,7 @@
 """From the sums of both halves to the maps that particles are compared with: Wiener's, or paper 3's sparse and smooth.
 
-Both see the same sums. FSC, τ² and every resolution come from the unregularised halves; regularised ones drive the
-alignment, and the dynamic mask follows them.
+Both see the same sums and the same τ². FSC, τ² and every resolution come from the unregularised halves, the dynamic
+mask from Wiener's maps: two runs that differ in this differ in nothing but the maps that drive the alignment.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..sparse_tv.choose import choose
 from ..sparse_tv.of_halves import propose_epsilon
 from ..sparse_tv.problem import FourierData
 from ..sparse_tv.solver import sparse_tv_map
-from ..sparse_tv.weights import weights_of_sums
+from ..sparse_tv.weights import weights_of_sums, with_prior
 from .maps import of_both
 
 # penalties are chosen anew where maps reach so many times further than when they were chosen
@@ -24,23 +24,19 @@ FURTHER = 1.25
 
 
 class Wiener:
-    """Numerator / (weight + 1/τ²), τ² from the FSC (paper 3's "traditional method").
+    """Numerator / (weight + 1/τ²), τ² from the FSC (paper 3's "traditional method"): maps that are there anyway."""
 
-    solve : (numerator, weight, radius, curve) -> (box,)*3 float32; without a curve the unregularised map
-    """
+    def halves(self, wiener, sums, halves, curves, radius: int, mask, last: bool = False):
+        """(2, K, box, box, box) float32, the maps that become references.
 
-    def __init__(self, solve):
-        self.solve = solve
+        wiener, halves : (2, K, …) Wiener's maps and the unregularised ones of sums, [HalfSums]; curves : (K, shells)
+        FSC of the latter within mask; radius : of the maps; last : of the last iteration
+        """
+        return wiener
 
-    def halves(self, sums, halves, curves, radius: int, last: bool = False):
-        """(2, K, box, box, box) float32 of [HalfSums]; halves : (2, K, …) the unregularised maps; curves : (K, shells)
-        their FSC; radius : of the maps; last : of the last iteration."""
-        return np.stack([[self.solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight, curves)]
-                         for one in sums])
-
-    def whole(self, sums, curves, radius: int, last: bool = False):
-        """(K, box, box, box) float32 of both halves together."""
-        return np.stack([self.solve(n, w, radius, of_both(curve)) for n, w, curve in zip(*added(sums), curves)])
+    def whole(self, wiener, unregularised, weights, curves, radius: int, last: bool = False):
+        """(K, box, box, box) float32 of both halves together, whose weights and maps are given; curves : of a half."""
+        return wiener
 
     def shrinkage(self, curves):
         """(K, shells) which part of a true amplitude is left in each shell of the last maps (bounds.py)."""
@@ -61,28 +57,32 @@ class Wiener:
 class SparseTV:
     """Weighted least squares with log-norm sparsity and log total variation (engines/sparse_tv).
 
-    config : SparseTVConfig; chosen : whether each half and class chooses α and β by coefficients that it holds back
-    wiener : Wiener, whose maps the weights begin with; operators : (g, 3, 3) of the symmetry
+    config : SparseTVConfig; chosen : whether each half and class chooses α and β by data that it holds back
+    operators : (g, 3, 3) of the symmetry
     """
 
-    def __init__(self, config, chosen: bool, wiener: Wiener, *, pixel_size: float, diameter_a: float, classes: int,
-                 operators, seed: int, threads: int):
-        self.config, self.chosen, self.wiener, self.threads = config, chosen, wiener, threads
+    def __init__(self, config, chosen: bool, *, pixel_size: float, diameter_a: float, classes: int, operators,
+                 seed: int, threads: int):
+        self.config, self.chosen, self.threads = config, chosen, threads
         self.pixel_size, self.diameter_a, self.operators, self.seed = pixel_size, diameter_a, operators, seed
         self.penalties = np.tile([config.alpha, config.beta], (2, classes, 1)).astype(float)
         self.chosen_at, self.previous = 0, None
         self._found, self._kept = [], None
 
-    def halves(self, sums, halves, curves, radius, last=False):
+    def halves(self, wiener, sums, halves, curves, radius, mask, last=False):
         """As Wiener.halves; Wiener's map where there is no other. Raises InputError where penalties that were given
         leave nothing of a first map."""
-        starts = self.wiener.halves(sums, halves, curves, radius)
         anew = self.chosen and (last or radius >= FURTHER * self.chosen_at)
-        first, self._found, maps = self.previous is None, [], starts.copy()
+        first, self._found, maps = self.previous is None, [], wiener.copy()
         self._kept = np.ones((2,) + np.shape(curves))
-        for half, k in np.ndindex(starts.shape[:2]):
+        for half, k in np.ndindex(wiener.shape[:2]):
             try:
-                found = self._half(half, k, halves[half, k], sums[half].weight[k], starts[half, k], radius, anew)
+                data = self._data(halves[half, k], sums[half].weight[k], curves[k], radius)
+                epsilon = self._epsilon(wiener[half, k])
+                if anew:
+                    self._choose(half, k, data, epsilon, mask, halves[0, k] - halves[1, k], radius)
+                found = sparse_tv_map(data, self._config(half, k), epsilon=epsilon,
+                                      previous=None if self.previous is None else self.previous[half, k])
             except InputError:
                 if first and not self.chosen:
                     raise
@@ -96,34 +96,27 @@ class SparseTV:
         self.previous = maps
         return maps
 
-    def _half(self, half, k, volume, weight, start, radius, anew):
-        data = self._data(volume, weight, radius)
-        epsilon = self.config.epsilon or propose_epsilon(start, self.pixel_size, self.diameter_a)
-        if anew:
-            rng = np.random.default_rng([self.seed, half, k, radius])
-            own = choose(data, self._config(half, k), epsilon=epsilon, rng=rng, start=start,
-                         operators=self.operators).config
-            self.penalties[half, k] = own.alpha, own.beta
-        return sparse_tv_map(data, self._config(half, k), epsilon=epsilon, start=start,
-                             previous=None if self.previous is None else self.previous[half, k])
+    def _choose(self, half, k, data, epsilon, mask, difference, radius):
+        own = choose(data, self._config(half, k), epsilon=epsilon, mask=mask, difference=difference,
+                     rng=np.random.default_rng([self.seed, half, k, radius]), operators=self.operators).config
+        self.penalties[half, k] = own.alpha, own.beta
 
     def shrinkage(self, curves):
         """As Wiener.shrinkage: of what the penalties left, or the FSC where that is less."""
         return np.minimum(curves, self._kept.min(axis=0))
 
-    def whole(self, sums, curves, radius, last=False):
+    def whole(self, wiener, unregularised, weights, curves, radius, last=False):
         """As Wiener.whole, with the mean of the halves' penalties; Wiener's map where there is no other, and before the
         last iteration, where nothing depends on it."""
-        maps = self.wiener.whole(sums, curves, radius)
         if not last:
-            return maps
-        for k, (numerator, weight, start) in enumerate(zip(*added(sums), maps)):
+            return wiener
+        maps = wiener.copy()
+        for k, curve in enumerate(curves):
             alpha, beta = self.penalties[:, k].mean(axis=0)
             config = replace(self.config, alpha=float(alpha), beta=float(beta))
             try:
-                epsilon = self.config.epsilon or propose_epsilon(start, self.pixel_size, self.diameter_a)
-                data = self._data(self.wiener.solve(numerator, weight, radius), weight, radius)
-                maps[k] = sparse_tv_map(data, config, epsilon=epsilon, start=start).volume
+                data = self._data(unregularised[k], weights[k], of_both(curve), radius)
+                maps[k] = sparse_tv_map(data, config, epsilon=self._epsilon(wiener[k])).volume
             except InputError:
                 continue
         return maps
@@ -148,9 +141,12 @@ class SparseTV:
         alpha, beta = self.penalties[half, k]
         return replace(self.config, alpha=float(alpha), beta=float(beta))
 
-    def _data(self, volume, weight, radius):
-        return FourierData(np.ascontiguousarray(volume, np.float32),
-                           weights_of_sums(weight, len(volume), radius, len(self.operators)), self.threads)
+    def _epsilon(self, volume):
+        return self.config.epsilon or propose_epsilon(volume, self.pixel_size, self.diameter_a)
+
+    def _data(self, volume, weight, curve, radius):
+        weight = weights_of_sums(weight, len(volume), radius, len(self.operators))
+        return FourierData(np.ascontiguousarray(volume, np.float32), *with_prior(weight, curve), threads=self.threads)
 
 
 def amplitude_kept(volume, unregularised):
@@ -161,8 +157,3 @@ def amplitude_kept(volume, unregularised):
     shells = np.minimum(shell_index_3d(box), box // 2)
     common, power = (radial_average(values, shells, box // 2 + 1) for values in ((x * y.conj()).real, np.abs(y) ** 2))
     return np.clip(common / np.maximum(power, 1e-30), 0, 1)
-
-
-def added(sums):
-    """(numerators, weights) of both halves together, (K, …) each."""
-    return sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight

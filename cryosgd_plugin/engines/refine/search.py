@@ -250,6 +250,8 @@ class _Cells:
         within = gap <= 0.5 * (coarse.grid.shift_step_a + fine.grid.shift_step_a) + 1e-6
         # at the rim of the circle a shift may lie in no cell: it goes with the nearest
         within[np.arange(len(gap)), gap.argmin(axis=1)] = True
+        # and a cell may hold no shift of a finer level that is hardly finer: it gets the nearest
+        within[gap.argmin(axis=0), np.arange(gap.shape[1])] = True
         self._near = within.T.astype(np.float32)
         self.children_each = self.n_fine / self.n_coarse * within.sum() / self.shifts_coarse
         self._direction, self._shift = fine.grid.parents, gap.argmin(axis=1)

@@ -31,6 +31,8 @@ class SimulateConfig(Settings):
     poses : 'uniform', or 'preferred': view directions of von Mises-Fisher density ∝ exp(concentration · d·axis) about
         preferred_axis (x, y, z in the volume frame), in-plane angles uniform.
     fractions : share of each structure, one a structure, summing to 1.
+    coat_a : Å, thickness of a disordered coat around each structure, another one in each image (coat.py); 0 for none.
+        The SNR is that of the images without it. coat_density : its mean density, over the structure's.
     contrast : of the protein in the images, 'white' as particle programs expect, or 'black' as recorded.
     seed : of all randomness; the images don't depend on the block size or the number of threads.
     """
@@ -55,6 +57,8 @@ class SimulateConfig(Settings):
     concentration: float = 5.0
     preferred_axis: tuple = (0.0, 0.0, 1.0)
     fractions: tuple = (1.0,)
+    coat_a: float = 0.0
+    coat_density: float = 0.5
     contrast: str = "white"
     seed: int = 0
 
@@ -93,6 +97,9 @@ class SimulateConfig(Settings):
               f"preferred axis {self.preferred_axis} is no direction; give three numbers, not all zero")
         need(len(self.fractions) >= 1 and all(f > 0 for f in self.fractions) and abs(sum(self.fractions) - 1) < 1e-6,
               f"fractions {self.fractions} must be positive and sum to 1, one for each structure")
+        need(self.coat_a >= 0 and self.coat_density > 0,
+             f"a coat of {self.coat_a:g} Å and density {self.coat_density:g} can't be; give a thickness of 0 or more, "
+             "and a density above 0")
         need(self.contrast in CONTRASTS, f"contrast '{self.contrast}' is unknown; choose of {', '.join(CONTRASTS)}")
         need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
 

@@ -10,7 +10,7 @@ from ...core.poses import euler_to_matrix, random_rotations
 from .config import SimulateConfig
 
 # streams of one seed, so that drawing more of one thing never changes another
-_POSES, _MICROGRAPHS, _STRUCTURES, NOISE = range(4)
+_POSES, _MICROGRAPHS, _STRUCTURES, NOISE, COAT = range(5)
 
 
 def draw_particles(config: SimulateConfig, stack_path="particles.mrcs") -> ParticleTable:

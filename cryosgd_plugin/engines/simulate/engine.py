@@ -1,7 +1,7 @@
 """Simulated particle images with known truth, in blocks, so that a million particles never sit in memory."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from ...core.fourier import frequencies_2d, ifft2_centred
 from ...core.particles import ParticleTable
 from ...core.shells import friedel_weights
 from . import _gridding
+from .coat import Coat
 from .config import SimulateConfig
-from .draw import NOISE, draw_particles, stream
+from .draw import COAT, NOISE, draw_particles, stream
 from .noise import noise_images, noise_power
 
 # particles whose clean images set the scale of the whole stack, spread evenly over it
@@ -29,6 +30,7 @@ class Simulation:
     volumes : list of (d, d, d) float32, the true density of each structure, in its own units
     signal_scale : images = ± signal_scale · C · projection(volume) + noise of standard deviation 1
     snr : measured on the sample that set the scale (None without noise); sample_size : its particles
+    coats : Coat of each structure, none by default
     snr_energy : mean p² = Σ |C·Y|² / σ² over the full Fourier plane of the sample (None without noise)
     """
 
@@ -40,14 +42,18 @@ class Simulation:
     snr: float = None
     snr_energy: float = None
     sample_size: int = 0
+    coats: list = field(default_factory=list)
 
     @property
     def volumes(self) -> list:
         """True density of each structure, (d, d, d) float32."""
         return [projector.volume for projector in self.projectors]
 
-    def clean_coefficients(self, rows):
-        """(n, d, d//2 + 1) complex128 of particles `rows`: signal_scale · C · shifted projection, white protein."""
+    def clean_coefficients(self, rows, coated: bool = False):
+        """(n, d, d//2 + 1) complex128 of particles `rows`: signal_scale · C · shifted projection, white protein.
+
+        coated : with the disordered coats, where there are any
+        """
         rows = np.atleast_1d(rows)
         config, table = self.config, self.table
         kx, ky = frequencies_2d(config.box_size, config.pixel_size)
@@ -55,7 +61,11 @@ class Simulation:
         for number, projector in enumerate(self.projectors, start=1):
             members = np.flatnonzero(table.class_id[rows] == number)
             if len(members):
-                images[members] = projector.project(table.rotations[rows[members]])
+                rotations = table.rotations[rows[members]]
+                images[members] = projector.project(rotations)
+                if coated and self.coats:
+                    images[members] += self.coats[number - 1].project(
+                        rotations, [stream(config.seed, COAT, row) for row in rows[members]])
         # the shift is what *centres* the particle, which therefore sits at minus the shift
         shifts = table.shifts_a[rows]
         images *= np.exp(2j * np.pi * (kx * shifts[:, 0, None, None] + ky * shifts[:, 1, None, None]))
@@ -66,7 +76,7 @@ class Simulation:
         rows = np.atleast_1d(rows)
         box = self.config.box_size
         sign = -1 if self.config.contrast == "black" else 1
-        images = sign * ifft2_centred(self.clean_coefficients(rows).astype(np.complex64), box)
+        images = sign * ifft2_centred(self.clean_coefficients(rows, coated=True).astype(np.complex64), box)
         if self.config.snr is None:
             return images
         return images + noise_images(self.noise_power, [stream(self.config.seed, NOISE, row) for row in rows], box)
@@ -105,6 +115,9 @@ def simulate(projectors, config: SimulateConfig, stack_path="particles.mrcs") ->
             raise InputError(f"a structure was prepared for a box of {projector.box_size} px, not {config.box_size} px")
     simulation = Simulation(config, draw_particles(config, stack_path), projectors,
                             noise_power(config.noise, config.box_size, config.pixel_size))
+    if config.coat_a:
+        simulation.coats = [Coat(volume, config.pixel_size, config.coat_a, config.coat_density)
+                            for volume in simulation.volumes]
     _fix_scale(simulation)
     return simulation
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
 
 from ...core.errors import InputError
-from ...core.shells import fsc, shell_index_3d
+from ...core.shells import fsc
 from ...core.symmetry import point_group
 from ..mask import dynamic_mask
-from ..refine.maps import LEAST_FSC, MOST_FSC, of_both
+from ..refine.maps import of_both
 from .choose import choose
 from .config import SparseTVConfig
 from .problem import FourierData
 from .solver import SparseTVMap, sparse_tv_map
-from .weights import weights_of_halves
+from .weights import weights_of_halves, with_prior
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,13 @@ def propose_epsilon(volume, pixel_size: float, diameter_a: float) -> float:
 
 
 def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: float, diameter_a: float, chosen: bool,
-                      symmetry: str = "C1", seed: int = 0, threads: int = 1) -> RegularisedHalves:
+                      symmetry: str = "C1", seed: int = 0, threads: int = 1,
+                      scan: bool = False) -> RegularisedHalves:
     """Regularise two unregularised half-maps (d, d, d) float32, each by itself, and their mean.
 
-    symmetry : point group that was imposed on the maps. chosen : whether each half chooses α and β by coefficients
-    that it holds back; the mean then takes the mean of both choices. N, ε and the starts' filters
-    come from both halves.
+    symmetry : point group that was imposed on the maps. chosen : whether each half chooses α and β by a part of its
+    data that it holds back, from paper 3's grid if scan; the mean then takes the mean of both choices. N, P, ε and the
+    mask come from both halves.
     Raises InputError for maps that don't fit, aren't finite, or hold no density.
     """
     if first.shape != second.shape:
@@ -61,24 +61,22 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
         bad = int((~np.isfinite(volume)).sum())
         if bad:
             raise InputError(f"{bad} voxels of half-map {number} are not finite numbers; make it anew")
-    box = first.shape[0]
-    shells = np.minimum(shell_index_3d(box), box // 2)
     measured = fsc(first, second)
     weight = weights_of_halves(first, second)
-    traditional = _filtered(0.5 * (first + second), of_both(measured), shells)
+    mean = FourierData(0.5 * (first + second), *with_prior(2 * weight, of_both(measured)), threads=threads)
+    traditional = mean.quadratic()
     epsilon = config.epsilon or propose_epsilon(traditional, pixel_size, diameter_a)
+    mask = dynamic_mask(traditional, pixel_size, diameter_a)
     halves, choices = [], []
     for number, volume in enumerate((first, second)):
-        data, start = FourierData(volume, weight, threads), _filtered(volume, measured, shells)
-        own = config
+        data, own = FourierData(volume, *with_prior(weight, measured), threads=threads), config
         if chosen:
-            rng = np.random.default_rng([seed, number])
-            choices.append(choose(data, config, epsilon=epsilon, start=start, rng=rng,
-                                  operators=point_group(symmetry)))
+            choices.append(choose(data, config, epsilon=epsilon, mask=mask, difference=first - second,
+                                  rng=np.random.default_rng([seed, number]), operators=point_group(symmetry),
+                                  scan=scan))
             own = choices[-1].config
-        halves.append(sparse_tv_map(data, own, epsilon=epsilon, start=start))
-    mean = FourierData(0.5 * (first + second), 2 * weight, threads)
-    both = sparse_tv_map(mean, _of_both(config, choices), epsilon=epsilon, start=traditional)
+        halves.append(sparse_tv_map(data, own, epsilon=epsilon))
+    both = sparse_tv_map(mean, _of_both(config, choices), epsilon=epsilon)
     return RegularisedHalves(halves, both, traditional, choices, measured, fsc(*(one.volume for one in halves)))
 
 
@@ -88,7 +86,3 @@ def _of_both(config, choices):
     alpha, beta = (float(np.mean([getattr(one.config, name) for one in choices])) for name in ("alpha", "beta"))
     return SparseTVConfig(**{**config.to_dict(), "alpha": alpha, "beta": beta})
 
-
-def _filtered(volume, curve, shells):
-    share = np.clip(curve, LEAST_FSC, MOST_FSC).astype(np.float32)[shells]
-    return fft.irfftn(fft.rfftn(volume) * share, volume.shape)

@@ -1,12 +1,12 @@
 """The map of paper 3: weighted least squares in Fourier space with log-norm sparsity and log total variation.
 
-    ½ Σ N |Ax − V̂|² + α Σ log(|x| + ε) + β Σ log(|∇x| + ε') + γ ‖x − x_previous‖²                    (eq. 31, 22)
+    ½ Σ N |Ax − V̂|² + ½ Σ P |Ax|² + α Σ log(|x| + ε) + β Σ log(|∇x| + ε') + γ ‖x − x_previous‖²     (eq. 31, 22)
 
 The logarithms are replaced by their tangents at the last map (eq. 11), which leaves weighted ℓ1 and TV norms: a convex
 problem, solved by proximal gradient steps (eq. 20-21) with Nesterov's smoothed TV, plain or accelerated (FISTA: Beck &
 Teboulle 2009, with the restarts of O'Donoghue & Candès 2015). Then the weights are made anew.
 
-Memory: seven arrays of the map's size and two of its transform. An iteration is two transforms and two passes.
+Memory: eight arrays of the map's size and three of its transform. An iteration is two transforms and five passes.
 """
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import InputError
-from ...ops.total_variation import flux_scale, gradient_norm, proximal_step, smoothed_variation
+from ...ops.total_variation import (
+    extrapolate,
+    flux_scale,
+    gradient_norm,
+    proximal_step,
+    smoothed_variation,
+    step_products,
+)
 from .config import SparseTVConfig
 from .problem import FourierData
 
@@ -67,12 +74,12 @@ def sparse_tv_map(data: FourierData, config: SparseTVConfig, *, epsilon: float, 
     """Solve for a map.
 
     epsilon : the density level of the molecule, used where the config has none; start : first map, whose weights are
-    the first ones, the unregularised map if None; previous : of the last M-step, for γ
+    the first ones, Wiener's if None (`FourierData.quadratic`); previous : of the last M-step, for γ
     Raises InputError where the penalties leave nothing of the map.
     """
     xp, strengths = data.xp, strengths_for(data, config, epsilon)
     solver = _Convex(data, strengths, previous, config)
-    x = data.volume if start is None else start
+    x = data.quadratic() if start is None else start
     gaps = []
     for _ in range(1 if config.convex else config.reweightings):
         solver.weigh(x)
@@ -112,9 +119,10 @@ class _Convex:
     def __init__(self, data, strengths, previous, config):
         self.data, self.strengths, self.config, self.xp = data, strengths, config, data.xp
         gamma = 0.0 if previous is None else 2 * strengths.gamma
-        self.diagonal = data.weight + self.xp.float32(gamma)
+        self.diagonal = data.weight + data.prior + self.xp.float32(gamma)
         self.pull = data.pull if previous is None else data.pull + self.xp.float32(gamma) * data.transform(previous)
         self._quadratic = data.largest_weight + gamma
+        self._scale = None
 
     def weigh(self, x):
         """Take the tangents of the logarithms at x, or with a convex penalty their slopes at 0."""
@@ -128,36 +136,34 @@ class _Convex:
         # no curvature of the smoothed norm is above its weight over μ
         self.step = 1 / (self._quadratic + DIFFERENCE_NORM2 * float(self.weight.max()) / strengths.mu)
 
-    def advance(self, x):
-        """One proximal gradient step."""
+    def advance(self, x, out=None):
+        """One proximal gradient step; out : to be written into."""
         threads = self.data.threads
-        slope = self.data.inverse(self.diagonal * self.data.transform(x) - self.pull)
-        scale = flux_scale(x, self.weight, self.strengths.mu, threads)
-        return proximal_step(x, slope, scale, self.step, self.limit, threads)
+        raw = self.data.transform(x)
+        raw *= self.diagonal
+        raw -= self.pull
+        slope = self.data.inverse(raw, overwrite=True)
+        self._scale = flux_scale(x, self.weight, self.strengths.mu, threads, self._scale)
+        return proximal_step(x, slope, self._scale, self.step, self.limit, threads, out)
 
     def solve(self, x):
         """(x, [gap of each iteration])."""
-        gaps, at, momentum = [], x, 1.0
+        threads, momentum, gaps = self.data.threads, 1.0, []
         accelerated = self.config.method == "fista"
+        # three maps that take turns; the one given stays as it is
+        x, at, new = x.copy(), x.copy(), None
         for _ in range(self.config.iterations):
-            new = self.advance(at)
-            change = new - at
+            new = self.advance(at, new)
+            change, size, along = step_products(new, at, x, threads)
             # of a step of 1 / mean N, whatever the one taken: a short step moves little and proves nothing
-            gaps.append(self._norm(change) / max(self._norm(new), 1e-30) / (self.step * self.data.mean_weight))
-            if accelerated:
-                travelled = new - x
-                if float(self.xp.vdot(change, travelled)) < 0:
-                    # the momentum points uphill: begin anew from here
-                    momentum = 1.0
-                following = 0.5 * (1 + np.sqrt(1 + 4 * momentum ** 2))
-                at = new + self.xp.float32((momentum - 1) / following) * travelled
-                momentum = following
-            else:
-                at = new
-            x = new
+            gaps.append(float(np.sqrt(change / max(size, 1e-60)) / (self.step * self.data.mean_weight)))
+            if along < 0:
+                # the momentum points uphill: begin anew from here
+                momentum = 1.0
+            following = 0.5 * (1 + np.sqrt(1 + 4 * momentum ** 2)) if accelerated else 1.0
+            at = extrapolate(new, x, (momentum - 1) / following, threads, at)
+            momentum = following
+            x, new = new, x
             if gaps[-1] < self.config.tolerance:
                 break
         return x, gaps
-
-    def _norm(self, x):
-        return float(self.xp.sqrt(self.xp.vdot(x, x).real))

@@ -8,6 +8,7 @@ from ...core.errors import InputError
 from ...core.fourier import fft3_centred
 from ...core.shells import radial_average, shell_index_3d
 from ...ops.slicing import PADDING
+from ..refine.maps import inverse_tau2
 
 # of the median noise of all shells: a shell with less holds nothing
 LEAST_POWER = 1e-3
@@ -57,3 +58,19 @@ def weights_of_halves(first, second):
     held[-1] = False
     by_shell = np.where(held, 1 / np.maximum(noise, 1e-30), 0).astype(np.float32)
     return np.where(shells < box // 2, by_shell[np.minimum(shells, box // 2)], np.float32(0))
+
+
+def with_prior(weight, curve):
+    """(N, P), (d, d, d // 2 + 1) float32 each, with P = 1/τ² from the FSC of two unregularised maps and the N of one.
+
+    A map's signal-to-noise ratio is FSC / (1 − FSC), and it is τ² times its mean weight; beyond the data it is that of
+    the last shell with data. Where N + P would exceed the largest N, as it does beyond the resolution, both are lowered
+    alike: Wiener's map stays the same, and the solver's steps as long.
+    """
+    box = weight.shape[0]
+    shells = np.minimum(shell_index_3d(box), box // 2)
+    mean = radial_average(weight, shells, box // 2 + 1)
+    mean = mean[np.maximum.accumulate(np.where(mean > 0, np.arange(len(mean)), 0))]
+    prior = inverse_tau2(curve, mean).astype(np.float32)[shells]
+    held = np.minimum(1, weight.max() / np.maximum(weight + prior, 1e-30)).astype(np.float32)
+    return weight * held, prior * held
