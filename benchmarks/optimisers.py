@@ -34,6 +34,7 @@ from _common import (
     phantom,
     sheet,
 )
+from matplotlib.ticker import NullFormatter
 
 from cryosgd_plugin.core.fourier import resample_volume
 from cryosgd_plugin.core.shells import crossing_resolution
@@ -191,6 +192,8 @@ def plot(path, paths, target):
         style = "--" if name.endswith("plain") else "-"
         left.semilogx(curve["images"], 1 / np.array(curve["fsc05_a"]), style, label=name)
         right.semilogx(curve["error_images"], curve["held_out_error"], style, label=name)
+    for axes in (left, right):
+        axes.xaxis.set_minor_formatter(NullFormatter())
     left.set(xlabel="images visited", ylabel="frequency at FSC 0.5 (1/Å)")
     right.set(xlabel="images visited", ylabel="held-out error at the resolution in use (nats an image)")
     left.legend(fontsize=7)

@@ -1,13 +1,12 @@
 """`cryosgd postprocess`: resolution and sharpened map of two half-maps."""
 from __future__ import annotations
 
-import argparse
-
 from ..core.errors import InputError
 from ..engines.validation.halves import DIAMETER_SHARE
 from ..engines.validation.postprocess import PostprocessConfig
 from ..job.half_map_files import HalfMapFiles
 from ..job.postprocess import run_postprocess
+from .run_options import auto_or_number
 
 
 def add_parser(subparsers):
@@ -40,7 +39,7 @@ def add_half_maps(parser):
 def add_sharpening(parser):
     """MTF and B-factor."""
     add = parser.add_argument
-    add("--bfactor", type=_bfactor, default=None, metavar="A2",
+    add("--bfactor", type=auto_or_number, default=None, metavar="A2",
         help="B-factor to sharpen by, Å², negative sharpens; auto fits it from 10 Å to the resolution (default)")
     add("--mtf", metavar="STAR", help="the detector's MTF, as RELION's STAR files (default: none divided out)")
     add("--mtf-pixel-size", type=float, metavar="A",
@@ -69,12 +68,3 @@ def run(arguments) -> int:
     print(summary["outcome"])
     print(f"wrote {arguments.output}")
     return 0
-
-
-def _bfactor(text):
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither a number nor auto") from None

@@ -66,3 +66,13 @@ class ConfigOptions:
         shown = "yes" if getattr(self.default, field) else "no"
         self.group.add_argument(name, dest=field, action=argparse.BooleanOptionalAction, default=None,
                                 help=f"{words} (default: {shown})")
+
+
+def auto_or_number(text):
+    """The type of an option that takes a number, or "auto", which is None."""
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number nor auto") from None
