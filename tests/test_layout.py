@@ -116,11 +116,13 @@ if sys.argv[2] == "scipion":
         "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
         "ProtCryosgdFlipHand": "cryosgd - flip hand",
         "ProtCryosgdImportParticles": "cryosgd - import particles",
+        "ProtCryosgdPostprocess": "cryosgd - postprocess",
         "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
         "ProtCryosgdRefineSparseTV": "cryosgd - refine (sparse + TV)",
         "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
         "ProtCryosgdSimulate": "cryosgd - simulate particles",
-        "ProtCryosgdSplitByClass": "cryosgd - split by class"}, protocols
+        "ProtCryosgdSplitByClass": "cryosgd - split by class",
+        "ProtCryosgdValidate": "cryosgd - validate"}, protocols
     for protocol in protocols.values():
         assert os.path.isfile(protocol.getPluginLogoPath())
         assert protocol.validateInstallation() == [], protocol.validateInstallation()

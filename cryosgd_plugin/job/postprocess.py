@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import __version__
 from ..engines.validation.postprocess import CONVENTION, PostprocessConfig, outcome, postprocess
 from ..engines.validation.sharpening import mtf_of_shells
 from ..io.files import check_new_folder, make_new_folder
@@ -86,4 +87,4 @@ def summarise(files, halves, result, config) -> dict:
         random_phases_in_mask=result.curves.mask_share, mask_share=halves.mask.mean(),
         bfactor=result.sharpened.bfactor if result.sharpened else None, guinier_fit=vars(fit) if fit else None,
         convention=CONVENTION[config.half_plane], box_size=halves.box_size, pixel_size=halves.pixel_size,
-        warnings=result.warnings, parameters=config.to_dict(), **files.names())
+        warnings=result.warnings, parameters=config.to_dict(), version=__version__, **files.names())
