@@ -11,7 +11,6 @@ if importlib.util.find_spec("pwem") is None:
     raise unittest.SkipTest("Scipion (pyworkflow, pwem) is not installed here")
 
 from pwem.objects import AtomStruct, Volume, VolumeMask
-from pyworkflow.object import Pointer
 
 from cryosgd_plugin.io.fsc_star import read_fsc
 from cryosgd_plugin.io.result_folder import read_json
@@ -24,6 +23,12 @@ from cryosgd_plugin.protocols import (
 )
 from cryosgd_plugin.tests.protocol_project import Project, flat, relations
 from cryosgd_plugin.tests.validation_samples import BOX, HALVES, PIXEL, write_samples
+
+
+def link(pointer, protocol, output):
+    """Make an input point to another protocol's output."""
+    pointer.set(protocol)
+    pointer.setExtended(output)
 
 
 class TestHalfMaps(Project):
@@ -51,9 +56,9 @@ class TestHalfMaps(Project):
         for name, obj in objects.items():
             if obj is not None:
                 holder._defineOutputs(**{name.replace("input", "output"): obj})
-                getattr(protocol, name).setPointer(Pointer(holder, extended=name.replace("input", "output")))
+                link(getattr(protocol, name), holder, name.replace("input", "output"))
         if particles is not None:
-            protocol.inputParticles.setPointer(Pointer(particles, extended="outputParticles"))
+            link(protocol.inputParticles, particles, "outputParticles")
         return protocol, holder
 
     def test_everything_is_told_of_a_map(self):
@@ -138,7 +143,8 @@ class TestHalfMaps(Project):
                 ({}, {"bfactor": -5000.0}, "B-factor of -5000.0 Å² is beyond"),
                 ({}, {"seed": -1}, "Seed -1 is negative"), ({}, {"symmetry": "Z9"}, "Point group 'Z9' is not known"),
                 ({}, {"localWindow": -5.0}, "window of -5.0 Å is not positive"),
-                ({}, {"scan": 50.0}, "a scan of ±50%".capitalize()), ({}, {"assembly": " "}, "assembly of the model is")):
+                ({}, {"scan": 50.0}, "A scan of ±50%"),
+                ({}, {"assembly": " "}, "assembly of the model is empty")):
             protocol, _ = self.given(ProtCryosgdValidate, **objects, **values)
             errors = protocol.validate()
             self.assertEqual(len(errors), 1, (sentence, errors))
