@@ -118,7 +118,8 @@ def test_curves_and_their_numbers(whole, samples):
     np.testing.assert_allclose(corrected.get_ydata(), read_fsc(samples / "all" / "fsc.star")[1]["corrected"])
     assert "radius rounds to s" in texts(figure)
     view, = views(whole, "showFsc")
-    assert [curve[0] for curve in view.curves()] == labels(figure.axes[0]), "the window offers each to the EMDB"
+    offered = [label for label, _, _ in view.options["curves"]()]
+    assert offered == labels(figure.axes[0]), "the window saves each for the EMDB"
     guinier = drawn(whole, "showGuinier").axes[0]
     said = read_json(samples / "all" / "summary.json")
     assert f"B = {said['postprocess']['bfactor']:.0f} Å², fitted" in guinier.get_title()

@@ -53,12 +53,14 @@ class FigureWindow(Window):
     refreshable : whether the buttons for refreshing are offered (a job may go on)
     curves() : [(label, frequencies in 1/Å, values)] of the FSC curves that are drawn, to be saved for the EMDB; None
         for another figure
+    layout : "constrained" for a drawing that leaves its margins to matplotlib
     """
 
-    def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False, curves=None):
+    def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False, curves=None,
+                 layout=None):
         Window.__init__(self, title, master, minsize=(420, 320))
         self._draw, self._timers = draw, Timers(self.root)
-        self.figure = Figure(dpi=100)
+        self.figure = Figure(dpi=100, layout=layout)
         self.canvas, self.canvas_widget = place_canvas(self.root, self.figure)
         self.canvas_widget.grid(row=0, column=0, sticky="news")
         self.root.rowconfigure(0, weight=1)

@@ -79,22 +79,22 @@ class CryosgdValidateViewer(ResultViewer):
                               partial(draw_fsc, note=self._folder().part("postprocess")["convention"]))]
 
     def _guinierViews(self):
-        return [self._figureView("Guinier plot", lambda: self._folder().guinier(),
+        return [self._pictureView("Guinier plot", lambda: self._folder().guinier(),
                                  lambda figure, found: draw_guinier(figure, found[0], **found[1]), GUINIER_SIZE)]
 
     def _localViews(self):
-        return [self._figureView(
+        return [self._pictureView(
             "local resolution", lambda: (self._folder().local(), *self._folder().sharpened()),
             lambda figure, found: draw_local_sections(figure, found[1], found[0], found[2], "the sharpened map"),
             LOCAL_SIZE)]
 
     def _histogramViews(self):
-        return [self._figureView(
+        return [self._pictureView(
             "local resolution", lambda: self._folder().local(),
             lambda figure, local: draw_local_histogram(figure, local, local.threshold, local.whole_a), SCAN_SIZE)]
 
     def _conesViews(self):
-        return [self._figureView("resolution by direction", lambda: self._folder().cones(), draw_cones, CONES_SIZE)]
+        return [self._pictureView("resolution by direction", lambda: self._folder().cones(), draw_cones, CONES_SIZE)]
 
     def _directionViews(self):
         particles = self.protocol.inputParticles.get()
@@ -106,7 +106,7 @@ class CryosgdValidateViewer(ResultViewer):
             size=(10.0, 5.8))]
 
     def _samplingViews(self):
-        return [self._figureView("sampling", lambda: self._folder().sampling(), draw_sampling, SAMPLING_SIZE)]
+        return [self._pictureView("sampling", lambda: self._folder().sampling(), draw_sampling, SAMPLING_SIZE)]
 
     def _modelFscViews(self):
         return [self._fscView("FSC with the model", lambda: self._folder().curves(of_model=True),
@@ -120,13 +120,17 @@ class CryosgdValidateViewer(ResultViewer):
                                            "mask": folder.path(f"{MODEL_FOLDER}/{MASK}")})]
 
     def _pixelScanViews(self):
-        return [self._figureView("pixel size", lambda: self._folder().pixel_scan(),
+        return [self._pictureView("pixel size", lambda: self._folder().pixel_scan(),
                                  lambda figure, found: draw_pixel_scan(figure, *found), SCAN_SIZE)]
 
     def _summaryViews(self):
         self._folder().part("postprocess")
         return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(self._folder().summary()),
                           self.formWindow)]
+
+    def _pictureView(self, title, read, draw, size):
+        """As `_figureView`, of a drawing that leaves its margins to matplotlib."""
+        return self._figureView(title, read, draw, size, layout="constrained")
 
     def _volumeView(self, title, names, pixel_size=None):
         """The volume window for {label: path}, of those that are there; pixel_size : Å/px, None as in the files."""
