@@ -125,8 +125,10 @@ class CryosgdValidateViewer(ResultViewer):
 
     def _summaryViews(self):
         self._folder().part("postprocess")
-        return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(self._folder().summary()),
-                          self.formWindow)]
+        summary = self._folder().summary()
+        if isinstance(summary["outcome"], list):
+            del summary["outcome"]      # each part says its own
+        return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(summary), self.formWindow)]
 
     def _pictureView(self, title, read, draw, size):
         """As `_figureView`, of a drawing that leaves its margins to matplotlib."""
