@@ -7,16 +7,16 @@ import pyworkflow.protocol.params as params
 import pyworkflow.utils as pwutils
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
-from ..convert import mask_object, volume_object, volume_to_mrc
+from ..convert import fsc_object, mask_object, volume_object, volume_to_mrc
 from ..convert.maps import half_map_paths, map_shape
 from ..core.errors import InputError
 from ..core.masks import check_mask_frame
 from ..core.settings import need
 from ..engines.validation.postprocess import PostprocessConfig
 from ..io.result_folder import MASK, MODEL_FOLDER, SUMMARY, VOLUME, ResultFolder
+from ..io.validation_folder import ValidationFolder
 from .engine_run import EngineRun, sentence_of
 from .form_fields import FilledForm, add
-from .map_results import append_curves
 
 
 class HalfMapsRun(FilledForm, EngineRun):
@@ -89,12 +89,12 @@ class HalfMapsRun(FilledForm, EngineRun):
 
     def createOutputStep(self, settings):
         """The sharpened map with its half-maps, where the halves agree at all; curves, mask and what else there is."""
-        folder, volume = ResultFolder(self._runPath()), self.inputVolume.get()
+        folder, volume = ValidationFolder(self._runPath()), self.inputVolume.get()
         pixel_size = volume.getSamplingRate()
         curves = self._createSetOfFSCs()
-        append_curves(curves, "half-maps", folder)
-        if folder.path(MODEL_FOLDER) is not None:
-            append_curves(curves, "map and", ResultFolder(folder.path(MODEL_FOLDER)))
+        with_model = folder.curves(of_model=True) if folder.path(MODEL_FOLDER) is not None else []
+        for label, frequencies, values in folder.curves() + with_model:
+            curves.append(fsc_object(label, frequencies[1:], values[1:]))
         outputs = {"outputFSC": curves, "outputMask": mask_object(folder.path(MASK), pixel_size)}
         if folder.path(VOLUME) is not None:
             outputs["outputVolume"] = volume_object(folder.path(VOLUME), pixel_size, half_map_paths(volume))

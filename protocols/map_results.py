@@ -59,12 +59,8 @@ class MapResults:
         """The FSC curves of every structure's half-maps."""
         curves, classes = self._createSetOfFSCs(), folder.classes()
         for structure in range(classes):
-            append_curves(curves, "half-maps" if classes == 1 else f"class {structure + 1}", folder, structure)
+            name = "half-maps" if classes == 1 else f"class {structure + 1}"
+            frequencies, values = read_fsc(folder.path(result_name(FSC, structure, classes)))
+            for word, curve in values.items():
+                curves.append(fsc_object(f"{name}, {word}", frequencies[1:], curve[1:]))
         return curves
-
-
-def append_curves(curves, name: str, folder: ResultFolder, structure: int = 0):
-    """Append all FSC curves of one structure to a SetOfFSCs."""
-    frequencies, values = read_fsc(folder.path(result_name(FSC, structure, folder.classes())))
-    for word, curve in values.items():
-        curves.append(fsc_object(f"{name}, {word}", frequencies[1:], curve[1:]))
