@@ -98,7 +98,7 @@ class TestHalfMaps(Project):
         for parent in (holder, imported):
             self.assertEqual(relations(protocol, parent), {("relation_datasource", child) for child in outputs})
 
-        words = " ".join(protocol.methods())
+        words = " ".join(protocol._methods())
         for part in ("divided by the detector's MTF", "B-factor of -30 Å², chosen by hand", "[Cardone2013]",
                      "[Tan2017]", "600 with symmetry mates", "300 atoms", "[Naydenova2017]"):
             self.assertIn(part, words)
