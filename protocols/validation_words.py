@@ -51,7 +51,7 @@ def _of_directions(part):
 
 def _of_views(part):
     return (f"The particles' views, {part['views']} with symmetry mates, sample Fourier space with a sampling "
-            f"compensation factor SCF* of {part['scf_star']:.2f} at shell {part['shell']} [Baldwin2020; Baldwin2021] "
+            f"compensation factor SCF* of {part['scf_star']:.2f} at shell {part['shell']} [Baldwin2020], [Baldwin2021] "
             f"and an efficiency of the orientations of {part['efficiency']:.2f} [Naydenova2017].")
 
 

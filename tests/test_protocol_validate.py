@@ -106,6 +106,7 @@ class TestHalfMaps(Project):
         self.assertEqual(len(cited), 7)
         for key, reference in cited.items():
             self.assertNotEqual(key, reference, "a reference that the plugin lacks")
+            self.assertIn(f"][{key}]]", " ".join(protocol.methods()), "where the text cites it, Scipion sets a link")
 
     def test_postprocess_alone(self):
         protocol, _ = self.given(ProtCryosgdPostprocess)
