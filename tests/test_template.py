@@ -68,6 +68,7 @@ class TestTemplate(Project):
                 self.assertIn(pointer.getExtended(), outputs_of(pointer.getObjValue()))
         self.assertEqual(imported.validate(), [])
         self.launchProtocol(imported)
+        ab_initio.finalResolution.set(24.0)     # the sample's pixels of 8 Å hold no more
         self.assertEqual(ab_initio.validate(), [])
         self.give(ab_initio, "outputVolume")
         self.assertEqual(refine.validate(), [])
