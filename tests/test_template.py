@@ -77,8 +77,8 @@ class TestTemplate(Project):
         self.assertEqual(sparse.validate(), [])
         self.give(sparse, "outputVolume")
         self.give(sparse, "outputMask", VolumeMask)
-        posed = self.simulation.outputParticles.clone()
-        posed.setAlignmentProj()
+        posed = imported.outputParticles
+        posed.setAlignmentProj()        # as those of a refinement are
         sparse._defineOutputs(outputParticles=posed)
         self.assertEqual(validate.inputVolume.get().getObjId(), sparse.outputVolume.getObjId())
         self.assertEqual(validate.validate(), [])
