@@ -30,8 +30,8 @@ setup(
     python_requires=">=3.9,<3.13",
     # protocols, viewers and tests are links inside the package to the folders beside it: the wheel gets real files
     packages=find_packages(include=["cryosgd_plugin", "cryosgd_plugin.*"]),
-    package_data={"cryosgd_plugin": ["protocols.conf", "*.png"], "cryosgd_plugin.core": ["*.md"],
-                  "cryosgd_plugin.ops": ["*.cu"],
+    package_data={"cryosgd_plugin": ["protocols.conf", "*.png", "templates/*.json.template"],
+                  "cryosgd_plugin.core": ["*.md"], "cryosgd_plugin.ops": ["*.cu"],
                   "cryosgd_plugin.tests": ["data/*", "data/*/*"]},
     include_package_data=False,
     install_requires=ENGINES,

@@ -204,6 +204,26 @@
     doi = {http://doi.org/10.1016/j.pbiomolbio.2019.09.002}
 }
 
+@article{Baldwin2021,
+    author = {Baldwin, Philip R. and Lyumkis, Dmitry},
+    title = {Tools for visualizing and analyzing {Fourier} space sampling in Cryo-{EM}},
+    journal = {Progress in Biophysics and Molecular Biology},
+    volume = {160},
+    pages = {53--65},
+    year = {2021},
+    doi = {http://doi.org/10.1016/j.pbiomolbio.2020.06.003}
+}
+
+@article{Naydenova2017,
+    author = {Naydenova, Katerina and Russo, Christopher J.},
+    title = {Measuring the effects of particle orientation to improve the efficiency of electron cryomicroscopy},
+    journal = {Nature Communications},
+    volume = {8},
+    pages = {629},
+    year = {2017},
+    doi = {http://doi.org/10.1038/s41467-017-00782-3}
+}
+
 @article{Cardone2013,
     author = {Cardone, Giovanni and Heymann, J. Bernard and Steven, Alasdair C.},
     title = {One number does not fit all: mapping local variations in resolution in cryo-{EM} reconstructions},

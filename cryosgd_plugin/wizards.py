@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from .convert import some_images
 from .core.errors import InputError
-from .protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV
+from .protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV, ProtCryosgdValidate
 
 AVERAGED, SHOWN = 300, 6
 # at this width single particles come out of the noise and keep their outline
@@ -21,9 +21,9 @@ SMOOTHING_A = 12.0
 
 
 class CryosgdDiameterWizard(Wizard):
-    """Set the diameter of an ab initio run or a refinement on an average and a few of the particles."""
+    """Set a run's particle diameter on an average and a few of the particles."""
     _targets = [(protocol, ["particleDiameter"]) for protocol in (
-        ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV)]
+        ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV, ProtCryosgdValidate)]
     _environments = [DESKTOP_TKINTER]
 
     def show(self, form, *params):

@@ -4,12 +4,14 @@ from .protocol_align_volumes import ProtCryosgdAlignVolumes
 from .protocol_expand_symmetry import ProtCryosgdExpandSymmetry
 from .protocol_flip_hand import ProtCryosgdFlipHand
 from .protocol_import_particles import ProtCryosgdImportParticles
+from .protocol_postprocess import ProtCryosgdPostprocess
 from .protocol_refine import ProtCryosgdRefine
 from .protocol_refine_sparse_tv import ProtCryosgdRefineSparseTV
 from .protocol_remove_duplicates import ProtCryosgdRemoveDuplicates
 from .protocol_simulate import ProtCryosgdSimulate
 from .protocol_split_by_class import ProtCryosgdSplitByClass
+from .protocol_validate import ProtCryosgdValidate
 
 __all__ = ["ProtCryosgdAbInitio", "ProtCryosgdAlignVolumes", "ProtCryosgdExpandSymmetry", "ProtCryosgdFlipHand",
-           "ProtCryosgdImportParticles", "ProtCryosgdRefine", "ProtCryosgdRefineSparseTV",
-           "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate", "ProtCryosgdSplitByClass"]
+           "ProtCryosgdImportParticles", "ProtCryosgdPostprocess", "ProtCryosgdRefine", "ProtCryosgdRefineSparseTV",
+           "ProtCryosgdRemoveDuplicates", "ProtCryosgdSimulate", "ProtCryosgdSplitByClass", "ProtCryosgdValidate"]

@@ -8,6 +8,7 @@ from pwem.protocols import ProtRefine3D
 from pyworkflow.constants import BETA
 
 from ..convert import half_sets_of, table_from_set, table_to_star, volume_to_mrc
+from ..convert.maps import map_shape
 from ..core.errors import InputError
 from ..core.masks import check_mask_frame
 from ..engines.refine.config import MARGINALS, REGULARISATIONS, RefineConfig
@@ -120,13 +121,13 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
         errors = []
         for name, volume in self.references():
             try:
-                check_frame(_shape(volume), volume.getSamplingRate() or 0, config.diameter_a)
+                check_frame(map_shape(volume), volume.getSamplingRate() or 0, config.diameter_a)
             except InputError as error:
                 errors.append(f"Reference {name}: {error}.")
         mask = self.inputMask.get()
         if mask is not None:
             try:
-                check_mask_frame(_shape(mask), config.box_size, mask.getSamplingRate(), config.pixel_size)
+                check_mask_frame(map_shape(mask), config.box_size, mask.getSamplingRate(), config.pixel_size)
             except InputError as error:
                 errors.append(sentence_of(error))
         return errors
@@ -187,14 +188,6 @@ def _of_maps(config):
 def _words(config, mask=None):
     """The options of `cryosgd refine` for a config, but for the references; mask : path where config.mask is "map"."""
     return config_words(config, leave_out=("classes",), mask=mask if config.mask == "map" else config.mask)
-
-
-def _shape(volume):
-    """(z, y, x) in px from the header; InputError where the file isn't there."""
-    sides = volume.getDim()
-    if sides is None:
-        raise InputError(f"the file {volume.getFileName()} is not there; make or import it again")
-    return sides[::-1]
 
 
 def _agreement(resolution_a):

@@ -1,5 +1,6 @@
 """The small commands: fsc, flip-hand, convert."""
 import pickle
+from xml.etree import ElementTree
 
 import mrcfile
 import numpy as np
@@ -66,9 +67,14 @@ def test_fsc_with_a_mask_and_of_a_map_with_itself(tmp_path, capsys):
     with mrcfile.new(tmp_path / "mask.mrc", data=mask):
         pass
     assert command(fsc, tmp_path / "a.mrc", tmp_path / "b.mrc", "--mask", tmp_path / "mask.mrc", "-o",
-                   tmp_path / "f.star") == 0
+                   tmp_path / "f.star", "--xml", tmp_path / "f.xml") == 0
     assert "FSC stays at 0.143 or above to the last shell (4 Å)" in capsys.readouterr().out
     assert np.all(read_table(tmp_path / "f.star", "fsc")["rlnFourierShellCorrelationMaskedMaps"] > 0.9999)
+    root = ElementTree.parse(tmp_path / "f.xml").getroot()
+    assert root.get("title") == "FSC, masked"
+    np.testing.assert_allclose([float(x.text) for x in root.iter("x")], np.arange(1, 9) / (16 * 2.0), atol=1e-6)
+    with pytest.raises(InputError, match="f.xml exists already"):
+        command(fsc, tmp_path / "a.mrc", tmp_path / "b.mrc", "--xml", tmp_path / "f.xml")
 
 
 def test_fsc_refusals(tmp_path):

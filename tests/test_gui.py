@@ -23,11 +23,13 @@ PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
              "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
              "ProtCryosgdFlipHand": "cryosgd - flip hand",
              "ProtCryosgdImportParticles": "cryosgd - import particles",
+             "ProtCryosgdPostprocess": "cryosgd - postprocess",
              "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
              "ProtCryosgdRefineSparseTV": "cryosgd - refine (sparse + TV)",
              "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
              "ProtCryosgdSimulate": "cryosgd - simulate particles",
-             "ProtCryosgdSplitByClass": "cryosgd - split by class"}
+             "ProtCryosgdSplitByClass": "cryosgd - split by class",
+             "ProtCryosgdValidate": "cryosgd - validate"}
 ITERATIONS = 400      # about 40 s of work, so that there is time to look and to stop
 
 

@@ -116,11 +116,13 @@ if sys.argv[2] == "scipion":
         "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
         "ProtCryosgdFlipHand": "cryosgd - flip hand",
         "ProtCryosgdImportParticles": "cryosgd - import particles",
+        "ProtCryosgdPostprocess": "cryosgd - postprocess",
         "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
         "ProtCryosgdRefineSparseTV": "cryosgd - refine (sparse + TV)",
         "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
         "ProtCryosgdSimulate": "cryosgd - simulate particles",
-        "ProtCryosgdSplitByClass": "cryosgd - split by class"}, protocols
+        "ProtCryosgdSplitByClass": "cryosgd - split by class",
+        "ProtCryosgdValidate": "cryosgd - validate"}, protocols
     for protocol in protocols.values():
         assert os.path.isfile(protocol.getPluginLogoPath())
         assert protocol.validateInstallation() == [], protocol.validateInstallation()
@@ -202,6 +204,7 @@ def test_wheel_and_source_distribution_hold_real_files(built):
     wanted = {"cryosgd_plugin/protocols/protocol_ab_initio.py", "cryosgd_plugin/viewers/__init__.py",
               "cryosgd_plugin/tests/test_convert.py", "cryosgd_plugin/protocols.conf",
               "cryosgd_plugin/cryosgd_logo.png", "cryosgd_plugin/core/CONVENTIONS.md",
+              "cryosgd_plugin/templates/particles_to_validated_map.json.template",
               "cryosgd_plugin/engines/abinitio/config.py", "cryosgd_plugin/ops/_slicing.cu"}
     contents = []
     for path in (wheel, wheel_of_sdist):

@@ -111,7 +111,7 @@ def test_an_mtf_is_divided_out():
     # a detector pixel half as large: the map's Nyquist is half of the detector's
     at = mtf_of_shells([0, 0.25, 0.5], [1, 0.8, 0.2], mtf_pixel_size=PIXEL / 2, box_size=BOX, pixel_size=PIXEL)
     assert at[[0, BOX // 4, BOX // 2]] == pytest.approx([1, 0.9, 0.8])
-    with pytest.raises(InputError, match="correct --mtf-pixel-size"):
+    with pytest.raises(InputError, match="correct the pixel size of the MTF"):
         mtf_of_shells([0, 0.5], [1, 0.2], mtf_pixel_size=2 * PIXEL, box_size=BOX, pixel_size=PIXEL)
     with pytest.raises(InputError, match="the MTF is no curve"):
         mtf_of_shells([0, 0.5], [1, -0.2], mtf_pixel_size=PIXEL, box_size=BOX, pixel_size=PIXEL)

@@ -1,53 +1,26 @@
 """The validating commands: their folders, their words, and what they refuse before there is a folder."""
 import json
+from xml.etree import ElementTree
 
-import gemmi
 import numpy as np
 import pytest
 
 from cryosgd_plugin.cli import main
-from cryosgd_plugin.core.masks import soft_sphere
-from cryosgd_plugin.core.poses import random_rotations
-from cryosgd_plugin.engines.simulate.density import density_from_atoms
-from cryosgd_plugin.io.fsc_star import read_fsc
+from cryosgd_plugin.io.direction_tables import read_cones, read_sampling
+from cryosgd_plugin.io.fsc_star import GUINIER, read_fsc, read_guinier
 from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.star import write_particles
-from cryosgd_plugin.io.star_tables import read_table, write_table
+from cryosgd_plugin.io.star_tables import read_table
 from cryosgd_plugin.io.volumes import read_volume, write_volume
 
 from .io_samples import make_stack, noise_images, table_of
-
-BOX, PIXEL = 40, 3.0
-HALVES = ("half1.mrc", "half2.mrc")
+from .validation_samples import BOX, HALVES, PIXEL, write_samples
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Half-maps of a chain of carbon, the model, a mask, an MTF, and particles with poses, as files."""
     folder = tmp_path_factory.mktemp("validation")
-    t = np.linspace(0, 1, 300)
-    positions = np.stack([30 * t * np.cos(12 * t), 18 * np.sin(12 * t), 60 * t - 30], axis=1)
-    positions -= positions.mean(axis=0)
-    density = density_from_atoms(positions, ["C"] * 300, BOX, PIXEL, 30.0)
-    rng = np.random.default_rng(0)
-    for name in HALVES:
-        write_volume(folder / name, density + 0.3 * density.std() * rng.standard_normal(density.shape), PIXEL)
-    write_volume(folder / "mask.mrc", soft_sphere(BOX, 13, 5), PIXEL)
-    structure, model, chain = gemmi.Structure(), gemmi.Model("1"), gemmi.Chain("A")
-    for number, place in enumerate(positions):
-        residue, atom = gemmi.Residue(), gemmi.Atom()
-        residue.name, residue.seqid = "ALA", gemmi.SeqId(number + 1, " ")
-        atom.name, atom.element, atom.pos = "CA", gemmi.Element("C"), gemmi.Position(*place)
-        residue.add_atom(atom)
-        chain.add_residue(residue)
-    model.add_chain(chain)
-    structure.add_model(model)
-    structure.write_pdb(str(folder / "model.pdb"))
-    write_table(folder / "mtf.star", {"mtf": {"rlnResolutionInversePixel": np.linspace(0, 0.5, 6),
-                                              "rlnMtfValue": np.linspace(1, 0.2, 6)}})
-    table = table_of([make_stack(folder / "a.mrcs", noise_images(300, 16))], [300])
-    table.rotations, table.shifts_a = random_rotations(300, rng), np.zeros((300, 2))
-    write_particles(folder / "particles.star", table)
+    write_samples(folder)
     return folder
 
 
@@ -74,6 +47,16 @@ def test_postprocess_leaves_maps_tables_and_pictures(folder, tmp_path, capsys):
     assert general["rlnBfactorUsedForSharpening"] == -50
     assert general["rlnFinalResolution"] == pytest.approx(said["resolution_shell_a"], rel=1e-5)
     assert len(guinier["rlnLogAmplitudesMTFCorrected"]) == BOX // 2 + 1
+    logarithms = read_guinier(output / "postprocess.star")
+    assert list(logarithms) == list(GUINIER)
+    # the file's MTF at shell 10, 1/12 Å, is that at 1/8 of 1.5 Å pixels; beyond the FSC's end nothing is left
+    np.testing.assert_allclose((logarithms["mtf"] - logarithms["original"])[10], -np.log(0.8), atol=1e-4)
+    assert np.isneginf(logarithms["sharpened"]).sum() == (logarithms["weighted"] < -50).sum()
+    root = ElementTree.parse(output / "fsc.xml").getroot()
+    assert root.get("title") == "FSC of the half-maps, corrected for the mask"
+    points = [[float(point.findtext(axis)) for axis in "xy"] for point in root.iter("coordinate")]
+    np.testing.assert_allclose(points, np.stack([np.arange(1, BOX // 2 + 1) / (BOX * PIXEL), curves["corrected"][1:]],
+                                                axis=1), atol=2e-6)
     volume, pixel_size = read_volume(ResultFolder(output).volume())
     assert volume.shape == (BOX,) * 3 and pixel_size == pytest.approx(PIXEL)
     for name in ("fsc", "guinier", "volume"):
@@ -83,7 +66,7 @@ def test_postprocess_leaves_maps_tables_and_pictures(folder, tmp_path, capsys):
 def test_validate_does_everything(folder, tmp_path, capsys):
     output = tmp_path / "all"
     assert run("validate", folder, output, "--particles", folder / "particles.star", "--model", folder / "model.pdb",
-               "--scan", 1) == 0
+               "--scan", 1, "--mtf", folder / "mtf.star") == 0
     said, printed = summary(output), capsys.readouterr().out
     assert len(said["outcome"]) == 5 and all(sentence in printed for sentence in said["outcome"])
     assert said["local_resolution"]["local_a"]["median"] < 12
@@ -91,6 +74,16 @@ def test_validate_does_everything(folder, tmp_path, capsys):
     assert 0.7 < said["sampling"]["scf_star"] <= 1 and said["sampling"]["views"] == 300
     assert not said["model"]["mirrored"] and said["model"]["fsc_0.5_a"] < 9
     assert abs(said["model"]["pixel_scan"]["best"] - PIXEL) < 0.01 * PIXEL
+    assert "mtf" in read_guinier(output / "postprocess.star")
+    cones, sampling = read_cones(output / "cones.star"), read_sampling(output / "sampling.star")
+    known = cones.resolutions_a[np.isfinite(cones.resolutions_a)]
+    assert known.min() == pytest.approx(said["directional"]["finest_a"], rel=1e-6)
+    # the first shells, too small for cones, are those of the whole sphere
+    assert (cones.spread[0] < cones.whole)[8:].all() and (np.diff(cones.spread, axis=0) >= 0).all()
+    assert cones.area_ratio == pytest.approx(said["directional"]["area_ratio"], rel=1e-5)
+    assert sampling.unsampled == pytest.approx(said["sampling"]["unsampled"])
+    assert (sampling.views, sampling.shell) == (300, said["sampling"]["shell"])
+    assert sampling.counts.min() / sampling.counts.mean() == pytest.approx(said["sampling"]["least_over_mean"])
     pictures = {path.relative_to(output).as_posix() for path in output.rglob("*.png")}
     assert pictures == {*(f"pictures/{name}.png" for name in (
         "fsc", "guinier", "volume", "local_resolution", "local_histogram", "cones", "sampling", "views")),
@@ -177,7 +170,7 @@ def test_bad_half_maps_and_masks_leave_no_folder(command, names, words, message,
 
 @pytest.mark.parametrize("command, words, message", [
     ("postprocess", ("--mtf-pixel-size", "1"), "--mtf-pixel-size belongs to an MTF; give --mtf"),
-    ("postprocess", ("--mtf", "mtf.star", "--mtf-pixel-size", "9"), "correct --mtf-pixel-size"),
+    ("postprocess", ("--mtf", "mtf.star", "--mtf-pixel-size", "9"), "correct the pixel size of the MTF"),
     ("postprocess", ("--mtf", "particles.star"), "has no columns rlnResolutionInversePixel and rlnMtfValue"),
     ("postprocess", ("--bfactor", "-9999"), "a B-factor of -9999.0 Å² is beyond ±2000"),
     ("validate", ("--particles", "no_poses.star"), "no_poses.star has no poses"),

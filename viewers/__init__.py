@@ -4,6 +4,7 @@ from .viewer_abinitio import CryosgdAbInitioViewer
 from .viewer_directions import CryosgdDirectionsViewer
 from .viewer_fsc import CryosgdFscViewer
 from .viewer_refine import CryosgdRefineViewer
+from .viewer_validate import CryosgdValidateViewer
 from .viewer_volume import chimerax_is_installed
 
 # Scipion offers the viewers of a class in the order of these names and opens the first one. Where ChimeraX is

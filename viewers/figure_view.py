@@ -11,11 +11,14 @@ WHOLE_NAMES = {"pixel_size": "pixel size (Å/px)", "working_pixel_size": "workin
 
 
 class FigureView(pwviewer.View):
-    """draw(figure) draws on a matplotlib Figure and may raise InputError, which is shown as a message."""
+    """draw(figure) draws on a matplotlib Figure and may raise InputError, which is shown as a message.
 
-    def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False):
+    options : curves and layout, as of `tk_figure.FigureWindow`
+    """
+
+    def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False, **options):
         self.title, self.draw, self.master, self.size = title, draw, master, size
-        self.refreshable, self.window = refreshable, None
+        self.refreshable, self.options, self.window = refreshable, options, None
 
     def show(self):
         """Open the window, or say why there is nothing to show."""
@@ -28,7 +31,8 @@ class FigureView(pwviewer.View):
             root = self.master.getRoot() if self.master is not None else None
             pwviewer.MessageView(str(error), self.title, pwviewer.MSG_ERROR, tkParent=root).show()
             return
-        self.window = FigureWindow(self.title, self.draw, self.master, self.size, self.refreshable)
+        self.window = FigureWindow(self.title, self.draw, self.master, self.size, self.refreshable,
+                                   **self.options)
         self.window.show()
 
 

@@ -2,35 +2,31 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 
 import pyworkflow.protocol.params as params
 import pyworkflow.utils as pwutils
-import pyworkflow.viewer as pwviewer
-from pwem.viewers import ChimeraView, EmProtocolViewer
+from pwem.viewers import ChimeraView
 
 from ..core.errors import InputError
 from ..io.map_pictures import COLUMNS, class_sizes, draw_classes, draw_progress, sheet_size
-from ..io.result_folder import ResultFolder
 from ..io.view_pictures import draw_view_directions
-from .figure_view import FigureView, TableView, summary_rows
+from .figure_view import TableView, summary_rows
 from .plots import draw_fsc
+from .result_viewer import ResultViewer
 from .run_contents import fsc_curves, half_maps, openers, volume_paths, with_maps
 from .viewer_volume import VolumeView, chimerax_is_installed
 
 LAST, SELECTION = 0, 1
 WITH_CRYOSGD, WITH_CHIMERAX = 0, 1
 ALL_CLASSES = 0
-RUN_FOLDER = "run"
 
 
-class RunViewer(EmProtocolViewer):
+class RunViewer(ResultViewer):
     """Reads the files of the run folder, so that it shows what is there while the run goes on.
 
-    A subclass defines `_defineRunParams(group, several)` for its own buttons, `_views()` with their views, `_angles()`,
+    A subclass defines `_defineRunParams(group)` for its own buttons, `_ownViews()` with their views, `_angles()`,
     `_fscNote()` and the FSC_HELP and KEPT sentences.
     """
-    _environments = [pwviewer.DESKTOP_TKINTER]
     FSC_HELP = KEPT = ""
 
     def _defineParams(self, form):
@@ -70,11 +66,10 @@ class RunViewer(EmProtocolViewer):
         group.addParam("showSummary", params.LabelParam, label="Summary",
                        help="Resolution, times, memory, device, versions, seed and every setting of the run.")
 
-    def _getVisualizeDict(self):
-        views = {"showVolume": self._volumeViews, "showHalves": self._halfMapViews, "showFsc": self._fscViews,
-                 "showDirections": self._directionViews, "showClasses": self._classViews,
-                 "showProgress": self._progressViews, "showSummary": self._summaryViews, **self._views()}
-        return {name: partial(self._orMessage, make) for name, make in views.items()}
+    def _views(self):
+        return {"showVolume": self._volumeViews, "showHalves": self._halfMapViews, "showFsc": self._fscViews,
+                "showDirections": self._directionViews, "showClasses": self._classViews,
+                "showProgress": self._progressViews, "showSummary": self._summaryViews, **self._ownViews()}
 
     # ---- the views
     def _volumeViews(self):
@@ -95,8 +90,8 @@ class RunViewer(EmProtocolViewer):
 
     def _fscViews(self):
         structures = self._structures()
-        return [self._figureView("Fourier shell correlation", lambda: fsc_curves(self._folder(), structures),
-                                 lambda figure, curves: draw_fsc(figure, curves, note=self._fscNote()))]
+        return [self._fscView("Fourier shell correlation", lambda: fsc_curves(self._folder(), structures),
+                              lambda figure, curves: draw_fsc(figure, curves, note=self._fscNote()))]
 
     def _directionViews(self):
         structures = self._structures()
@@ -126,14 +121,6 @@ class RunViewer(EmProtocolViewer):
         return [TableView(f"CryoSGD: settings of {self.protocol.getRunName()}", rows, self.formWindow)]
 
     # ---- what the form asks for
-    def _runPath(self):
-        return self.protocol._getExtraPath(RUN_FOLDER)
-
-    def _folder(self):
-        if not os.path.isdir(self._runPath()):
-            raise InputError("the run has written nothing yet; look again in a moment")
-        return ResultFolder(self._runPath()).in_progress()
-
     def _structures(self):
         """Numbers of the structures that are shown, counted from 0."""
         if self.structure == ALL_CLASSES:
@@ -146,17 +133,3 @@ class RunViewer(EmProtocolViewer):
     def _volumePaths(self):
         wanted = set(pwutils.getListFromRangeString(self.selection.get())) if self.iteration == SELECTION else None
         return volume_paths(self._folder(), self._structures(), wanted)
-
-    # ---- how they are shown
-    def _figureView(self, title, read, draw, size=(9.0, 6.0)):
-        """A window that draws what read() gives, anew at each refresh; InputError where there is nothing yet."""
-        read()
-        return FigureView(f"CryoSGD: {title} of {self.protocol.getRunName()}", lambda figure: draw(figure, read()),
-                          self.formWindow, size, refreshable=True)
-
-    def _orMessage(self, make, _param=None):
-        """The views, or a message where there is nothing to show yet."""
-        try:
-            return make()
-        except InputError as error:
-            return [self.infoMessage(str(error)[:1].upper() + str(error)[1:], "Not there yet")]

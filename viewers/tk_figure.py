@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from pyworkflow.gui import Window
 
 from ..core.errors import InputError
+from ..io.fsc_xml import write_fsc_xml
 
 REFRESH_SECONDS = 10
 BAR_PX = 44      # height of the bar of buttons
@@ -50,12 +51,16 @@ class FigureWindow(Window):
 
     draw(figure) : draws, called at the start and at each refresh; raises InputError where there is nothing to show
     refreshable : whether the buttons for refreshing are offered (a job may go on)
+    curves() : [(label, frequencies in 1/Å, values)] of the FSC curves that are drawn, to be saved for the EMDB; None
+        for another figure
+    layout : "constrained" for a drawing that leaves its margins to matplotlib
     """
 
-    def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False):
+    def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False, curves=None,
+                 layout=None):
         Window.__init__(self, title, master, minsize=(420, 320))
         self._draw, self._timers = draw, Timers(self.root)
-        self.figure = Figure(dpi=100)
+        self.figure = Figure(dpi=100, layout=layout)
         self.canvas, self.canvas_widget = place_canvas(self.root, self.figure)
         self.canvas_widget.grid(row=0, column=0, sticky="news")
         self.root.rowconfigure(0, weight=1)
@@ -67,6 +72,8 @@ class FigureWindow(Window):
         ttk.Button(bar, text="Close", command=self.close).pack(side=tk.RIGHT, padx=2)
         ttk.Button(bar, text="Save picture…", command=lambda: ask_and_save(self.figure, self.root)
                    ).pack(side=tk.RIGHT, padx=2)
+        if curves is not None:
+            curve_menu(bar, curves).pack(side=tk.RIGHT, padx=2)
         self.automatic = tk.BooleanVar(self.root, False)
         if refreshable:
             ttk.Button(bar, text="Refresh", command=self.refresh).pack(side=tk.RIGHT, padx=2)
@@ -130,6 +137,29 @@ def close_window(window):
     if window.master is None:
         window.root.quit()
     window.root.destroy()
+
+
+def curve_menu(parent, list_curves):
+    """A button "Save for EMDB", whose menu names the FSC curves there are when it is opened."""
+    button = ttk.Menubutton(parent, text="Save for EMDB…", direction="above")
+    button.menu = tk.Menu(button, tearoff=False)
+
+    def fill():
+        button.menu.delete(0, tk.END)
+        for curve in list_curves():
+            button.menu.add_command(label=curve[0], command=lambda chosen=curve: ask_and_export(chosen, parent))
+    button.menu.configure(postcommand=fill)
+    button["menu"] = button.menu
+    return button
+
+
+def ask_and_export(curve, parent):
+    """Ask for a file name and write an FSC curve (label, frequencies in 1/Å, values) there as the EMDB's XML."""
+    path = filedialog.asksaveasfilename(parent=parent, title=f"Save {curve[0]}", defaultextension=".xml",
+                                        initialfile="fsc.xml", filetypes=[("EMDB's FSC", "*.xml")])
+    if path:
+        label, frequencies, values = curve
+        write_fsc_xml(path, frequencies, values, f"FSC: {label}")
 
 
 def ask_and_save(figure, parent):

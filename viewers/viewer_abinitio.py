@@ -30,7 +30,7 @@ class CryosgdAbInitioViewer(RunViewer):
                        help="Importance distribution: where the particles' poses are looked for, the mean over the "
                             "particles, in an equal-area projection.")
 
-    def _views(self):
+    def _ownViews(self):
         return {"showHistory": self._historyViews, "showImportance": self._importanceViews}
 
     def _fscNote(self):

@@ -21,7 +21,7 @@ class CryosgdFscViewer(pwviewer.Viewer):
         except InputError as error:
             return [self.errorMessage(str(error), "FSC")]
         return [FigureView("CryoSGD: Fourier shell correlation", lambda figure: draw_fsc(figure, curves),
-                           self.formWindow)]
+                           self.formWindow, curves=lambda: curves)]
 
 
 def curves_of(obj):

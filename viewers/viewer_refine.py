@@ -45,7 +45,7 @@ class CryosgdRefineViewer(RunViewer):
                        help="Histograms of the particles' posterior entropy, width of the pose, scale, "
                             "log-likelihood gain, and change in the newest iteration.")
 
-    def _views(self):
+    def _ownViews(self):
         return {"showMask": self._maskViews, "showHistory": self._historyViews, "showParticles": self._particleViews,
                 "showCertificate": self._certificateViews, "showSpectra": self._spectraViews}
 

@@ -1,11 +1,14 @@
 """`cryosgd fsc`: the Fourier shell correlation of two maps."""
 from __future__ import annotations
 
+import numpy as np
+
 from ..core.masks import check_mask
 from ..core.shells import crossing_resolution, fsc, shell_resolution
 from ..io import volumes
 from ..io.files import check_absent
 from ..io.fsc_star import write_fsc
+from ..io.fsc_xml import write_fsc_xml
 from ..io.pictures import save_fsc_png
 from ..io.volumes import read_pair, read_volume
 
@@ -27,13 +30,14 @@ def add_parser(subparsers):
     add("--half-plane", action="store_true",
         help="count the half transform as RELION does (default: both Friedel mates; differs in small shells)")
     add("-o", "--output", metavar="STAR", help="write the curve as a STAR file (default: only print it)")
+    add("--xml", metavar="XML", help="write the curve as the EMDB asks for it (default: only print it)")
     add("--png", metavar="PNG", help="draw the curve (default: no picture)")
     add("--overwrite", action="store_true", help="replace output files that exist (default: refuse)")
 
 
 def run(arguments) -> int:
     """Read, compare, print; raises InputError for maps that can't be compared."""
-    for path in filter(None, (arguments.output, arguments.png)):
+    for path in filter(None, (arguments.output, arguments.xml, arguments.png)):
         check_absent(path, arguments.overwrite)
     a, b, pixel_size = read_pair(*arguments.maps, arguments.pixel_size)
     box = len(a)
@@ -56,6 +60,9 @@ def run(arguments) -> int:
             general["rlnMaskName"] = arguments.mask
         write_fsc(arguments.output, {kind: curve}, box_size=box, pixel_size=pixel_size, general=general)
         print(f"wrote {arguments.output}")
+    if arguments.xml:
+        write_fsc_xml(arguments.xml, np.arange(1, len(curve)) / (box * pixel_size), curve[1:], f"FSC, {kind}")
+        print(f"wrote {arguments.xml}")
     if arguments.png:
         save_fsc_png(arguments.png, {kind: curve}, box_size=box, pixel_size=pixel_size, thresholds=_THRESHOLDS)
         print(f"wrote {arguments.png}")

@@ -5,7 +5,7 @@ from ..engines.validation.postprocess import PostprocessConfig
 from ..job.validate import Validation, run_validation
 from .local_resolution import add_local_options, local_config
 from .model_fsc import add_model_options, assembly, model_config
-from .postprocess import add_half_maps, half_map_files
+from .postprocess import add_half_maps, add_sharpening, half_map_files, sharpening
 
 
 def add_parser(subparsers):
@@ -21,7 +21,7 @@ def add_parser(subparsers):
     add("--particles", metavar="STAR", help="particles with the poses that gave the maps (default: none)")
     add("--symmetry", default="C1", metavar="GROUP", help="point group that was imposed (default %(default)s)")
     add("--model", metavar="FILE", help="atomic model, PDB or mmCIF (default: none)")
-    add("--bfactor", type=float, metavar="A2", help="B-factor to sharpen by, Å² (default: fitted)")
+    add_sharpening(parser)
     add_local_options(parser)
     add_model_options(parser)
 
@@ -31,7 +31,7 @@ def run(arguments) -> int:
     asked = Validation(
         half_map_files(arguments), arguments.particles, arguments.model, arguments.symmetry, assembly(arguments),
         PostprocessConfig(arguments.bfactor, arguments.half_plane, arguments.seed), local_config(arguments),
-        model_config(arguments))
+        model_config(arguments), **sharpening(arguments))
     summary = run_validation(asked, arguments.output)
     for sentence in summary["outcome"]:
         print(sentence)

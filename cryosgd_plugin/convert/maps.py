@@ -55,9 +55,22 @@ def map_of(volume):
     return _density(name)
 
 
+def map_shape(volume):
+    """(z, y, x) in px of a Scipion Volume, from its header; InputError where the file isn't there."""
+    sides = volume.getDim()
+    if sides is None:
+        raise InputError(f"the file {volume.getFileName()} is not there; make or import it again")
+    return sides[::-1]
+
+
+def half_map_paths(volume) -> list:
+    """Paths of a Scipion Volume's half-maps, without the ":mrc" that some programs append; [] where it has none."""
+    return [_path(name) for name in volume.getHalfMaps(asList=True)] if volume.hasHalfMaps() else []
+
+
 def half_maps_of(volume):
     """The densities of a Scipion Volume's half-maps, one after the other; none where it has none."""
-    return map(_density, list(volume.getHalfMaps(asList=True)) if volume.hasHalfMaps() else [])
+    return map(_density, half_map_paths(volume))
 
 
 def volume_to_mrc(volume, path):
@@ -80,4 +93,8 @@ def fill_classes(classes, maps):
 
 
 def _density(name):
-    return read_volume(name[:-len(":mrc")] if name.endswith(":mrc") else name, need_pixel_size=False)[0]
+    return read_volume(_path(name), need_pixel_size=False)[0]
+
+
+def _path(name):
+    return name[:-len(":mrc")] if name.endswith(":mrc") else name

@@ -50,3 +50,10 @@ def read_fsc(path):
     if len(frequencies):
         frequencies[0] = 0.0  # RELION writes 1/999 Å for the shell of DC
     return frequencies, {word: np.asarray(table[tag], np.float64) for word, tag in CURVES.items() if tag in table}
+
+
+def read_guinier(path):
+    """Word of `GUINIER` → (shells,) ln of the mean amplitude, -inf where there is none, of a postprocess.star."""
+    table = read_table(path, "guinier")
+    columns = {word: np.asarray(table[tag], np.float64) for word, tag in GUINIER.items() if tag in table}
+    return {word: np.where(values == NOTHING, -np.inf, values) for word, values in columns.items()}

@@ -17,6 +17,11 @@ PROGRESS, PICTURES, IMPORTANCE, MASK = "progress", "pictures", "importance.json"
 # of a refinement's overfitting test: the run of particles with random phases, and its curves
 RANDOMISED, OVERFITTING = "randomised", "overfitting.star"
 MODEL = "model.star"
+# of a validation: RELION's table of curves and Guinier plots, the EMDB's curve, Å at each voxel, what depends on
+# direction; and in a folder of its own the comparison with a model, whose density in the map's frame is MODEL_MAP
+POSTPROCESS, FSC_XML, LOCAL_MAP = "postprocess.star", "fsc.xml", "local_resolution.mrc"
+CONES, SAMPLING = "cones.star", "sampling.star"
+MODEL_FOLDER, MODEL_MAP = "model", "model.mrc"
 
 
 class ResultFolder:

@@ -103,8 +103,10 @@ def _extent(box, pixel_size):
     return (edge, edge + box * pixel_size) * 2
 
 
-def draw_local_sections(figure, volume, result, pixel_size):
+def draw_local_sections(figure, volume, result, pixel_size, of="the half-maps' mean"):
     """Central sections of a map, coloured within the mask by its LocalResolution and shaded by the density.
+
+    of : what the map is, for the title
 
     The colours span at least SPAN of the median, so that what hardly differs looks alike.
     """
@@ -125,7 +127,7 @@ def draw_local_sections(figure, volume, result, pixel_size):
         axes.tick_params(labelsize=7)
     bar = figure.colorbar(colours, ax=list(panels), label="local resolution (Å)", shrink=0.8)
     bar.ax.invert_yaxis()
-    figure.suptitle("Local resolution within the mask, on the half-maps' mean; axes in Å", fontsize=10)
+    figure.suptitle(f"Local resolution within the mask, on {of}; axes in Å", fontsize=10)
 
 
 def save_local_sections_png(path, volume, result, pixel_size):

@@ -8,14 +8,11 @@ from ..engines.validation.halves import SAME_MAP
 from ..engines.validation.local import LocalConfig, local_resolution, outcome
 from ..engines.validation.postprocess import PostprocessConfig, postprocess
 from ..io.files import check_new_folder, make_new_folder
-from ..io.result_folder import MASK, PICTURES, SUMMARY
+from ..io.result_folder import LOCAL_MAP, MASK, PICTURES, SUMMARY
 from ..io.runfolder import write_json
 from ..io.validation_pictures import save_local_histogram_png, save_local_sections_png
 from ..io.volumes import write_volume
 from .half_map_files import HalfMapFiles
-
-# resolution in Å at each voxel
-LOCAL_MAP = "local_resolution.mrc"
 
 
 def run_local_resolution(files: HalfMapFiles, folder, config: LocalConfig) -> dict:

@@ -12,14 +12,11 @@ from ..io.files import check_new_folder, make_new_folder
 from ..io.fsc_star import write_fsc
 from ..io.models import FIRST, read_model
 from ..io.pictures import save_fsc_png
-from ..io.result_folder import FSC, MASK, PICTURES, SUMMARY
+from ..io.result_folder import FSC, MASK, MODEL_MAP, PICTURES, SUMMARY
 from ..io.runfolder import write_json
 from ..io.validation_pictures import save_model_sections_png, save_pixel_scan_png
 from ..io.volumes import read_volume, write_volume
 from .half_map_files import read_mask
-
-# the model's density in the map's frame
-MODEL_MAP = "model.mrc"
 
 
 def run_model_fsc(path, model, folder, config: ModelConfig, *, mask=None, pixel_size=None, assembly=FIRST) -> dict:

@@ -1,20 +1,21 @@
 """Post-processing from files into a folder: what `cryosgd postprocess` and a protocol start."""
 from __future__ import annotations
 
+import numpy as np
+
+from .. import __version__
 from ..engines.validation.postprocess import CONVENTION, PostprocessConfig, outcome, postprocess
 from ..engines.validation.sharpening import mtf_of_shells
 from ..io.files import check_new_folder, make_new_folder
 from ..io.fsc_star import write_fsc
+from ..io.fsc_xml import write_fsc_xml
 from ..io.mtf_star import read_mtf
 from ..io.pictures import save_fsc_png, save_slices_png
-from ..io.result_folder import FSC, MASK, PICTURES, SUMMARY, VOLUME
+from ..io.result_folder import FSC, FSC_XML, MASK, PICTURES, POSTPROCESS, SUMMARY, VOLUME
 from ..io.runfolder import write_json
 from ..io.validation_pictures import save_guinier_png
 from ..io.volumes import write_volume
 from .half_map_files import HalfMapFiles
-
-# RELION's table of curves and Guinier plots
-TABLE = "postprocess.star"
 
 
 def run_postprocess(files: HalfMapFiles, folder, config: PostprocessConfig, *, mtf=None, mtf_pixel_size=None) -> dict:
@@ -24,13 +25,15 @@ def run_postprocess(files: HalfMapFiles, folder, config: PostprocessConfig, *, m
     Raises InputError before the folder is made.
     """
     check_new_folder(folder)
-    curve = read_mtf(mtf) if mtf else None
     halves = files.read()
-    if curve is not None:
-        curve = mtf_of_shells(*curve, mtf_pixel_size=mtf_pixel_size or halves.pixel_size, box_size=halves.box_size,
-                              pixel_size=halves.pixel_size)
-    result = postprocess(halves, config, curve)
+    result = postprocess(halves, config, mtf_at(halves, mtf, mtf_pixel_size) if mtf else None)
     return write_postprocess(make_new_folder(folder), files, halves, result, config)
+
+
+def mtf_at(halves, path, pixel_size=None):
+    """(d//2 + 1,) the MTF of a file at the shells of half-maps; pixel_size : as of `run_postprocess`."""
+    return mtf_of_shells(*read_mtf(path), mtf_pixel_size=pixel_size or halves.pixel_size, box_size=halves.box_size,
+                         pixel_size=halves.pixel_size)
 
 
 def write_postprocess(folder, files, halves, result, config) -> dict:
@@ -46,8 +49,11 @@ def write_postprocess(folder, files, halves, result, config) -> dict:
                "rlnUnfilteredMapHalf1": files.first, "rlnUnfilteredMapHalf2": files.second,
                "rlnParticleBoxFractionSolventMask": result.box_excess, "rlnMaskName": files.mask or MASK,
                "rlnRandomiseFrom": summary["randomised_from_a"] or 999.0}
-    for name, guinier in ((FSC, None), (TABLE, sharpened.guinier if sharpened else None)):
+    for name, guinier in ((FSC, None), (POSTPROCESS, sharpened.guinier if sharpened else None)):
         write_fsc(folder / name, columns, box_size=box, pixel_size=pixel_size, general=general, guinier=guinier)
+    kind = "unmasked" if result.tight else "corrected for the mask"
+    write_fsc_xml(folder / FSC_XML, np.arange(1, len(result.believed)) / (box * pixel_size), result.believed[1:],
+                  f"FSC of the half-maps, {kind}")
     pictures = folder / PICTURES
     pictures.mkdir(exist_ok=True)
     shown = {"unmasked": curves.unmasked, "masked": curves.masked, "phases randomised, masked": curves.randomised}
@@ -81,4 +87,4 @@ def summarise(files, halves, result, config) -> dict:
         random_phases_in_mask=result.curves.mask_share, mask_share=halves.mask.mean(),
         bfactor=result.sharpened.bfactor if result.sharpened else None, guinier_fit=vars(fit) if fit else None,
         convention=CONVENTION[config.half_plane], box_size=halves.box_size, pixel_size=halves.pixel_size,
-        warnings=result.warnings, parameters=config.to_dict(), **files.names())
+        warnings=result.warnings, parameters=config.to_dict(), version=__version__, **files.names())

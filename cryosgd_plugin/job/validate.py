@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import __version__
 from ..core.errors import InputError
 from ..core.poses import matrix_to_euler, view_directions
 from ..core.symmetry import point_group
@@ -13,18 +14,17 @@ from ..engines.validation.local import LocalConfig, local_resolution
 from ..engines.validation.model_fsc import ModelConfig, model_fsc
 from ..engines.validation.postprocess import PostprocessConfig, postprocess
 from ..io.anisotropy_pictures import save_cones_png, save_sampling_png, save_views_png
+from ..io.direction_tables import ConesTable, SamplingTable, write_cones, write_sampling
 from ..io.files import check_new_folder, make_new_folder
 from ..io.models import FIRST, read_model
-from ..io.result_folder import PICTURES, SUMMARY
+from ..io.result_folder import CONES, MODEL_FOLDER, PICTURES, SAMPLING, SUMMARY
 from ..io.runfolder import write_json
 from ..io.star import read_particles
 from .half_map_files import HalfMapFiles
 from .local_resolution import write_local_resolution
 from .model_fsc import write_model_fsc
-from .postprocess import write_postprocess
+from .postprocess import mtf_at, write_postprocess
 
-# the folder's folder for the model's results
-MODEL_FOLDER = "model"
 # Fourier px at which the sampling is counted, where the resolution lies beyond
 MOST_RADIUS = 50
 
@@ -35,6 +35,7 @@ class Validation:
 
     files : HalfMapFiles; particles, model : paths or None; symmetry : point group that was imposed on the maps
     postprocess, local, model_config : settings of each part; assembly : as `io.models.read_model` takes it
+    mtf : path of the detector's MTF, or None; mtf_pixel_size : Å of a detector pixel, None for the maps' own
     """
 
     files: HalfMapFiles
@@ -45,6 +46,8 @@ class Validation:
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     local: LocalConfig = field(default_factory=LocalConfig)
     model_config: ModelConfig = field(default_factory=ModelConfig)
+    mtf: str | None = None
+    mtf_pixel_size: float | None = None
 
 
 def run_validation(asked: Validation, folder) -> dict:
@@ -57,7 +60,8 @@ def run_validation(asked: Validation, folder) -> dict:
     halves = asked.files.read()
     rotations = _rotations(asked.particles) if asked.particles else None
     atoms = read_model(asked.model, asked.assembly) if asked.model else None
-    whole = postprocess(halves, asked.postprocess)
+    mtf = mtf_at(halves, asked.mtf, asked.mtf_pixel_size) if asked.mtf else None
+    whole = postprocess(halves, asked.postprocess, mtf)
     cones = local = compared = sampled = None
     if np.isfinite(whole.resolution_a):
         cones = directional.conical_fsc(halves.first, halves.second, halves.mask, pixel_size=halves.pixel_size)
@@ -77,13 +81,17 @@ def run_validation(asked: Validation, folder) -> dict:
     if local is not None:
         parts["local_resolution"] = write_local_resolution(folder, halves, local, asked.local, whole)
         parts["directional"] = _of_cones(cones)
-        save_cones_png(pictures / "cones.png", cones, whole.curves.masked)
+        table = _table_of(cones, whole.curves.masked)
+        write_cones(folder / CONES, table)
+        save_cones_png(pictures / "cones.png", table)
     if sampled is not None:
         parts["sampling"] = dict(outcome=sampling.outcome(sampled), scf=sampled.scf, scf_star=sampled.scf_star,
                                  efficiency=sampling.efficiency(sampled),
                                  unsampled=sampled.unsampled, views=sampled.views, shell=sampled.radius,
                                  least_over_mean=sampled.counts.min() / sampled.counts.mean())
-        save_sampling_png(pictures / "sampling.png", sampled)
+        table = SamplingTable(sampled.counts, sampled.views, sampled.radius, sampled.scf_star)
+        write_sampling(folder / SAMPLING, table)
+        save_sampling_png(pictures / "sampling.png", table)
         rot, tilt, _ = matrix_to_euler(rotations)
         save_views_png(pictures / "views.png", rot, tilt, asked.symmetry)
     if compared is not None:
@@ -92,7 +100,7 @@ def run_validation(asked: Validation, folder) -> dict:
                                          asked.model_config, dict(model=asked.model, assembly=asked.assembly,
                                                                   atoms=len(atoms[1])))
     summary = dict(outcome=[part["outcome"] for part in parts.values()], resolution_a=whole.resolution_a,
-                   symmetry=asked.symmetry, particles=asked.particles, **parts)
+                   symmetry=asked.symmetry, particles=asked.particles, version=__version__, **parts)
     write_json(folder / SUMMARY, summary)
     return summary
 
@@ -103,6 +111,13 @@ def _rotations(path):
         raise InputError(f"{path} has no poses, so its views can't be counted; give particles with rlnAngleRot, "
                          "rlnAngleTilt and rlnAnglePsi")
     return table.rotations
+
+
+def _table_of(cones, whole):
+    """The ConesTable of a ConicalFSC; whole : (shells,) FSC of the same masked maps over all directions."""
+    return ConesTable(np.arange(len(whole)) / (cones.box_size * cones.pixel_size), whole,
+                      np.percentile(cones.curves, (0, 25, 75, 100), axis=0), cones.resolutions(), cones.area_ratio,
+                      cones.sphericity, directional.HALF_ANGLE_DEG)
 
 
 def _of_cones(cones):

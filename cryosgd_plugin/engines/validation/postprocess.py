@@ -126,6 +126,6 @@ def _sharpening(result, config):
         return [f"The map is sharpened by B = {bfactor:.0f} Å², as given."]
     if fit is None:
         return [f"The map is not sharpened: fewer than {FEWEST_SHELLS} shells lie between {FIT_FROM_A:g} Å and the "
-                "resolution, too few to fit a B-factor; give one with --bfactor."]
+                "resolution, too few to fit a B-factor; give one."]
     return [f"The map is sharpened by B = {bfactor:.0f} Å², fitted to {fit.shells} shells (correlation "
             f"{fit.correlation:.2f})."]

@@ -132,7 +132,7 @@ def mtf_of_shells(frequencies, values, *, mtf_pixel_size: float, box_size: int, 
     asked = np.arange(box_size // 2 + 1) / (box_size * pixel_size) * mtf_pixel_size
     if asked[-1] > frequencies[-1] * (1 + 1e-3):
         raise InputError(f"the map's Nyquist frequency is {asked[-1]:.3f} per detector pixel of {mtf_pixel_size:g} Å, "
-                         f"where the MTF ends at {frequencies[-1]:.3f}; correct --mtf-pixel-size")
+                         f"where the MTF ends at {frequencies[-1]:.3f}; correct the pixel size of the MTF")
     return np.interp(asked, frequencies, values)
 
 

@@ -1,0 +1,50 @@
+"""What the viewers of all our runs share: the folder that the engine writes, windows, and messages."""
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import pyworkflow.viewer as pwviewer
+from pwem.viewers import EmProtocolViewer
+
+from ..core.errors import InputError
+from ..io.result_folder import ResultFolder
+from .figure_view import FigureView
+
+RUN_FOLDER = "run"
+
+
+class ResultViewer(EmProtocolViewer):
+    """A subclass defines `_defineParams(form)` with a button for each of `_views()`, {name: function that gives views}.
+    """
+    _environments = [pwviewer.DESKTOP_TKINTER]
+    FOLDER = ResultFolder
+
+    def _getVisualizeDict(self):
+        return {name: partial(self._orMessage, make) for name, make in self._views().items()}
+
+    def _runPath(self):
+        return self.protocol._getExtraPath(RUN_FOLDER)
+
+    def _folder(self):
+        """The run's folder as a FOLDER; InputError before there is one."""
+        if not os.path.isdir(self._runPath()):
+            raise InputError("the run has written nothing yet; look again in a moment")
+        return self.FOLDER(self._runPath()).in_progress()
+
+    def _figureView(self, title, read, draw, size=(9.0, 6.0), **options):
+        """A window that draws what read() gives, anew at each refresh; InputError where there is nothing yet."""
+        read()
+        return FigureView(f"CryoSGD: {title} of {self.protocol.getRunName()}", lambda figure: draw(figure, read()),
+                          self.formWindow, size, refreshable=True, **options)
+
+    def _fscView(self, title, read, draw):
+        """As `_figureView`, of the curves that read() gives; each can be saved for the EMDB."""
+        return self._figureView(title, read, draw, curves=read)
+
+    def _orMessage(self, make, _param=None):
+        """The views, or a message where there is nothing to show yet."""
+        try:
+            return make()
+        except InputError as error:
+            return [self.infoMessage(str(error)[:1].upper() + str(error)[1:], "Not there yet")]
