@@ -7,7 +7,7 @@ from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
 from ..convert import volume_object
-from ..convert.maps import volume_to_mrc, volumes_in
+from ..convert.maps import half_map_paths, volume_to_mrc, volumes_in
 from ..io.result_folder import read_json
 from .engine_run import EngineRun
 
@@ -56,7 +56,7 @@ class ProtCryosgdAlignVolumes(EngineRun, EMProtocol):
             moving = self._getTmpPath(f"map{number:03d}.mrc")
             volume_to_mrc(volume, moving)
             halves = []
-            for half, path in enumerate(volume.getHalfMaps(asList=True) if volume.hasHalfMaps() else [], start=1):
+            for half, path in enumerate(half_map_paths(volume), start=1):
                 halves.append(self._getTmpPath(f"map{number:03d}_half{half}.mrc"))
                 volume_to_mrc(volume_object(path, volume.getSamplingRate()), halves[-1])
             self._runEngine("align", [moving, target, "-o", self._moved(number), "--json", self._figures(number),
@@ -82,7 +82,7 @@ class ProtCryosgdAlignVolumes(EngineRun, EMProtocol):
         if self.resolution.get() is not None and self.resolution.get() <= 0:
             errors.append(f"A resolution of {self.resolution.get():g} Å is not positive; give for example 20, or leave "
                           "the field empty.")
-        counts = {len(volume.getHalfMaps(asList=True)) for _, volume in self._maps() if volume.hasHalfMaps()}
+        counts = {len(half_map_paths(volume)) for _, volume in self._maps()} - {0}
         if counts - {2}:
             errors.append(f"One of the maps has {max(counts - {2})} half-maps where there should be two; choose maps "
                           "with two, or with none.")
