@@ -4,6 +4,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from ._slicing_numba import slice_value
+
 
 def pose_terms(half, filtered, weight, points, rotations, shifts, image, padding):
     """As `pose_score.pose_terms_plain`."""
@@ -47,26 +49,7 @@ def _shell_terms(half, filtered, weight, points, shells, rotations, shifts, imag
         along_x, along_y = _phases(shifts[n], reach)
         for p in range(len(points)):
             kx, ky = points[p, 0], points[p, 1]
-            px, py = np.float32(kx), np.float32(ky)
-            x = a[0, 0] * px + a[1, 0] * py
-            y = a[0, 1] * px + a[1, 1] * py
-            z = a[0, 2] * px + a[1, 2] * py
-            flipped = x < 0
-            if flipped:
-                x, y, z = -x, -y, -z
-            y += centre
-            z += centre
-            x0, y0, z0 = int(x), int(y), int(z)
-            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-            v000, v010 = half[z0, y0, x0], half[z0, y0 + 1, x0]
-            v100, v110 = half[z0 + 1, y0, x0], half[z0 + 1, y0 + 1, x0]
-            r00, r01 = v000 + fx * (half[z0, y0, x0 + 1] - v000), v010 + fx * (half[z0, y0 + 1, x0 + 1] - v010)
-            r10, r11 = (v100 + fx * (half[z0 + 1, y0, x0 + 1] - v100),
-                        v110 + fx * (half[z0 + 1, y0 + 1, x0 + 1] - v110))
-            near, far = r00 + fy * (r01 - r00), r10 + fy * (r11 - r10)
-            value = near + fz * (far - near)
-            if flipped:
-                value = np.conj(value)
+            value = slice_value(half, a, np.float32(kx), np.float32(ky), centre)
             f, moved = filtered[i, p], value * (along_x[kx] * along_y[ky + reach])
             cross[n, shells[p]] += f.real * moved.real + f.imag * moved.imag
             power[n, shells[p]] += weight[i, p] * (value.real ** 2 + value.imag ** 2)

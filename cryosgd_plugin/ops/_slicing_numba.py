@@ -82,30 +82,34 @@ def spread_gaussian(numerator, weight_volume, x, y, z, value, weight):
                 weight_volume[last - iz, last - iy, 1] += w * before * weight
 
 
+@njit(inline="always")
+def slice_value(half, a, px, py, centre):
+    """The half volume at Aᵀ(px, py, 0), trilinear between its nodes; a, px, py, centre float32, in its own pixels."""
+    one = np.float32(1)
+    x = a[0, 0] * px + a[1, 0] * py
+    y = a[0, 1] * px + a[1, 1] * py
+    z = a[0, 2] * px + a[1, 2] * py
+    flipped = x < 0
+    if flipped:
+        x, y, z = -x, -y, -z
+    y += centre
+    z += centre
+    x0, y0, z0 = int(x), int(y), int(z)
+    fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+    near = (one - fy) * ((one - fx) * half[z0, y0, x0] + fx * half[z0, y0, x0 + 1]) \
+        + fy * ((one - fx) * half[z0, y0 + 1, x0] + fx * half[z0, y0 + 1, x0 + 1])
+    far = (one - fy) * ((one - fx) * half[z0 + 1, y0, x0] + fx * half[z0 + 1, y0, x0 + 1]) \
+        + fy * ((one - fx) * half[z0 + 1, y0 + 1, x0] + fx * half[z0 + 1, y0 + 1, x0 + 1])
+    value = (one - fz) * near + fz * far
+    return np.conj(value) if flipped else value
+
+
 @njit(parallel=True, cache=True, fastmath=True)
 def _slice(half, rotations, points, values):
     centre = np.float32(half.shape[0] // 2)
-    one = np.float32(1)
     for n in prange(len(rotations)):
-        a = rotations[n]
         for p in range(len(points)):
-            px, py = points[p, 0], points[p, 1]
-            x = a[0, 0] * px + a[1, 0] * py
-            y = a[0, 1] * px + a[1, 1] * py
-            z = a[0, 2] * px + a[1, 2] * py
-            flipped = x < 0
-            if flipped:
-                x, y, z = -x, -y, -z
-            y += centre
-            z += centre
-            x0, y0, z0 = int(x), int(y), int(z)
-            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-            near = (one - fy) * ((one - fx) * half[z0, y0, x0] + fx * half[z0, y0, x0 + 1]) \
-                + fy * ((one - fx) * half[z0, y0 + 1, x0] + fx * half[z0, y0 + 1, x0 + 1])
-            far = (one - fy) * ((one - fx) * half[z0 + 1, y0, x0] + fx * half[z0 + 1, y0, x0 + 1]) \
-                + fy * ((one - fx) * half[z0 + 1, y0 + 1, x0] + fx * half[z0 + 1, y0 + 1, x0 + 1])
-            value = (one - fz) * near + fz * far
-            values[n, p] = np.conj(value) if flipped else value
+            values[n, p] = slice_value(half, rotations[n], points[p, 0], points[p, 1], centre)
 
 
 @njit(parallel=True, cache=True, fastmath=True)

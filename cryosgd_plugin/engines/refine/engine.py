@@ -168,6 +168,7 @@ class Refinement:
             poser = self._poser(self.references[half], preparer, threads)
             return (poser,) + self._pose_half(half, drawn[half], poser)
 
+        # once, before both halves share them
         self._levels.prepare(self.radius, self.config.symmetry)
         posers, sums, posed = zip(*side_by_side(pose_half, range(2), self.threads))
         certified = [self._certify(half, drawn[half], poser, sum(int(one.scored.sum()) for _, one in blocks))
@@ -294,6 +295,7 @@ class Refinement:
     def _scaled(self, references):
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""
         preparer = self.preparer(self.radius)
+        # once, before both halves share them
         self._levels.prepare(self.radius, self.config.symmetry)
 
         def scale_half(half, threads):
