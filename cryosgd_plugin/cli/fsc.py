@@ -5,7 +5,6 @@ import numpy as np
 
 from ..core.masks import check_mask
 from ..core.shells import crossing_resolution, fsc, shell_resolution
-from ..io import volumes
 from ..io.files import check_absent
 from ..io.fsc_star import write_fsc
 from ..io.fsc_xml import write_fsc_xml
@@ -67,11 +66,6 @@ def run(arguments) -> int:
         save_fsc_png(arguments.png, {kind: curve}, box_size=box, pixel_size=pixel_size, thresholds=_THRESHOLDS)
         print(f"wrote {arguments.png}")
     return 0
-
-
-def common_pixel_size(arguments, pixel_a, pixel_b):
-    """Å/px of both `arguments.maps`, as given or as both headers say; raises InputError where these differ."""
-    return volumes.common_pixel_size(arguments.maps, (pixel_a, pixel_b), arguments.pixel_size)
 
 
 def _crossing_sentence(curve, threshold, box, pixel_size):
