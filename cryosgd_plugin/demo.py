@@ -1,6 +1,8 @@
-"""`make demo`, or `python -m cryosgd_plugin.demo FOLDER`: a Scipion project from nothing to a map, with pictures.
+"""`make demo`, or `python -m cryosgd_plugin.demo FOLDER`: a Scipion project from nothing to a validated map.
 
-With --particles the project imports your STAR file, without its poses, instead of simulating particles.
+Runs the workflow template in a new project: import, ab initio, refine, refine (sparse + TV), validate, on simulated
+particles whose truth is known, and puts the outcome on one page. With --particles it imports your STAR file instead,
+without its poses.
 """
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from pathlib import Path
 from .standalone import prepare_scipion
 
 PROJECT, OWN_PROJECT = "CryoSGD_demo", "CryoSGD_particles"
+TEMPLATE = "cryosgd-particles_to_validated_map"
 PARTICLES, BOX, PIXEL_SIZE, SNR = 1000, 64, 4.0, 0.1
-# a run of a minute or two on two cores; the form's own final resolution takes longer and reaches further
-QUICK = {"particleDiameter": 150.0, "finalResolution": 14.0}
+# ab initio takes a minute or two on two cores so; the form's own final resolution takes longer and is for refinement
+DIAMETER, QUICK_RESOLUTION = 150.0, 14.0
 
 
 def main(argv=None) -> int:
-    """Make the project and run simulate (or import) → ab initio in it; or, with --gui, open it. Returns the exit code.
-    """
+    """Make the project, run the template in it and write the page; or, with --gui, open it. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m cryosgd_plugin.demo", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", default="cryosgd_demo", help="where all of it goes (default %(default)s)")
@@ -32,7 +34,8 @@ def main(argv=None) -> int:
     own.add_argument("--particles", type=Path, metavar="STAR", help="RELION STAR file to import")
     own.add_argument("--diameter", type=float, metavar="A", help="particle diameter, Å")
     own.add_argument("--symmetry", default="C1", metavar="GROUP", help="point group (default %(default)s)")
-    own.add_argument("--final-resolution", type=float, default=12.0, metavar="A", help="Å (default %(default)g)")
+    own.add_argument("--final-resolution", type=float, default=12.0, metavar="A",
+                     help="of ab initio, Å (default %(default)g)")
     arguments = parser.parse_args(argv)
     star = arguments.particles and arguments.particles.resolve()
     if star and not star.is_file():
@@ -57,48 +60,56 @@ def main(argv=None) -> int:
     pyworkflow.Config.getDomain().getProtocols()  # tells the classes which plugin they belong to
     project = manager.createProject(name)
     os.chdir(project.path)
+    simulation = None if star else _simulate(project)
     if star:
-        settings = {"particleDiameter": arguments.diameter, "symmetry": arguments.symmetry,
-                    "finalResolution": arguments.final_resolution}
-        reconstruction = _run_own(project, arguments.threads, str(star), settings)
-        pictures = sorted(Path(project.path, reconstruction._getExtraPath("run")).glob("pictures/*.png"))
+        values = {"diameter": f"{arguments.diameter:g}", "symmetry": arguments.symmetry}
+        resolution = arguments.final_resolution
     else:
-        simulation, reconstruction = _run_protocols(project, arguments.threads)
-        pictures = _pictures(folder / "pictures", simulation, reconstruction)
+        star = Path(simulation._getExtraPath("run", "particles.star")).resolve()
+        values, resolution = {"diameter": f"{DIAMETER:g}"}, QUICK_RESOLUTION
+    steps = _load_template(project, particles=str(star), **values)
+    for protocol in steps:
+        if hasattr(protocol, "finalResolution"):
+            protocol.finalResolution.set(resolution)
+        if protocol.allowThreads:
+            protocol.numberOfThreads.set(arguments.threads)
+        _launch(project, protocol)
+    page = _report(Path(project.path), steps, simulation)
     print(f"\nFinished in {(time.monotonic() - started) / 60:.1f} minutes.")
     print(f"Project:  {project.path}")
-    print("Pictures: " + "\n          ".join(map(str, pictures)))
+    print(f"Report:   {page}")
     print(f"Open it:  make gui     (or: {sys.executable} -m cryosgd_plugin.demo {folder} --gui)")
     return 0
 
 
-def _run_protocols(project, threads):
+def _simulate(project):
     from .protocols import ProtCryosgdSimulate
-    simulation = project.newProtocol(ProtCryosgdSimulate, nParticles=PARTICLES, boxSize=BOX, pixelSize=PIXEL_SIZE,
-                                     snr=SNR)
-    _launch(project, simulation, "simulate particles")
-    return simulation, _run_ab_initio(project, simulation, threads, QUICK)
+    simulation = project.newProtocol(ProtCryosgdSimulate, objLabel="simulate particles", nParticles=PARTICLES,
+                                     boxSize=BOX, pixelSize=PIXEL_SIZE, snr=SNR)
+    _launch(project, simulation)
+    return simulation
 
 
-def _run_own(project, threads, star, settings):
-    from .protocols import ProtCryosgdImportParticles
-    imported = project.newProtocol(ProtCryosgdImportParticles, starFile=star, readPoses=False)
-    _launch(project, imported, "import particles")
-    return _run_ab_initio(project, imported, threads, settings)
+def _load_template(project, **values):
+    """The template's protocols in their order, its fields set by their aliases."""
+    from pyworkflow.template import TemplateList
+    templates = TemplateList()
+    templates.addPluginTemplates()
+    template, = (one for one in templates.templates if one.getObjId() == TEMPLATE)
+    template.replaceEnvVariables()
+    template.parseContent()
+    for alias, value in values.items():
+        template.setParamValue(alias, value)
+    path = Path(template.createTemplateFile())
+    try:
+        return list(project.loadProtocols(filename=str(path)).values())
+    finally:
+        path.unlink()
 
 
-def _run_ab_initio(project, particles, threads, settings):
-    from .protocols import ProtCryosgdAbInitio
-    reconstruction = project.newProtocol(ProtCryosgdAbInitio, numberOfThreads=threads, **settings)
-    reconstruction.inputParticles.set(particles)
-    reconstruction.inputParticles.setExtended("outputParticles")
-    _launch(project, reconstruction, "ab initio")
-    return reconstruction
-
-
-def _launch(project, protocol, label):
+def _launch(project, protocol):
     """Run one protocol as Scipion's window would, showing the engine's progress. Ends the demo where it fails."""
-    protocol.setObjLabel(f"demo: {label}")
+    label = protocol.getObjLabel()
     print(f"\n{label} …", flush=True)
     done = threading.Event()
     project.saveProtocol(protocol)
@@ -136,30 +147,52 @@ def _follow(log, done):
         done.wait(1.0)
 
 
-def _pictures(folder, simulation, reconstruction):
-    """Draw truth and result, aligned, and their FSC; returns the paths."""
+def _report(folder, steps, simulation):
+    """Write the page about a project's runs; returns its path."""
+    from .io.report import run_section, write_report
+    from .io.result_folder import ResultFolder
+    sections = [] if simulation is None else [_against_truth(folder / "truth", steps, simulation)]
+    for protocol in steps:
+        run = protocol._getExtraPath("run")
+        if os.path.isdir(run):
+            sections.append(run_section(ResultFolder(run), protocol.getObjLabel()))
+    page = folder / "report.html"
+    write_report(page, f"{folder.name}: from particles to a validated map", sections)
+    return page
+
+
+def _against_truth(folder, steps, simulation):
+    """A Section: the maps of the steps against the simulated truth, aligned with it."""
     from .core.shells import crossing_resolution, fsc
     from .engines.align import align_volume
     from .io.pictures import save_fsc_png
+    from .io.report import Section
     from .io.volumes import read_volume, write_volume
     from .viewers.volume_data import open_volume
     from .viewers.volume_figure import save_volume_picture
-    folder.mkdir(parents=True, exist_ok=True)
-    truth, pixel_size = read_volume(simulation.outputVolume.getFileName())
-    found, _ = read_volume(reconstruction.outputVolume.getFileName())
-    alignment = align_volume(found, truth, radius=int(BOX * PIXEL_SIZE / 20))
-    aligned = folder / "map_aligned_to_truth.mrc"
-    write_volume(aligned, alignment.apply(found).astype("float32"), pixel_size)
-    curve = fsc(read_volume(aligned)[0], truth)
-    print(f"\nAgainst the simulated truth, aligned{' and mirrored' if alignment.mirrored else ''}: FSC 0.5 at "
-          f"{crossing_resolution(curve, 0.5, truth.shape[0], pixel_size):.1f} Å")
-    pictures = []
-    for name, path in (("truth", simulation.outputVolume.getFileName()), ("map", aligned)):
-        pictures.append(folder / f"{name}.png")
-        save_volume_picture(open_volume(path), pictures[-1])
-    pictures.append(folder / "fsc_to_truth.png")
-    save_fsc_png(pictures[-1], {"map against truth": curve}, box_size=truth.shape[0], pixel_size=pixel_size)
-    return pictures
+    folder.mkdir()
+    truth_file = simulation.outputVolume.getFileName()
+    truth, pixel_size = read_volume(truth_file)
+    save_volume_picture(open_volume(truth_file), folder / "truth.png")
+    curves, figures, pictures = {}, [], [folder / "fsc_to_truth.png", folder / "truth.png"]
+    # a validated map is sharpened, the same otherwise
+    for protocol in steps[1:-1]:
+        label = protocol.getObjLabel()
+        found, _ = read_volume(protocol.outputVolume.getFileName())
+        alignment = align_volume(found, truth, radius=int(BOX * PIXEL_SIZE / 20))
+        aligned = folder / f"{protocol.strId()}_aligned_to_truth.mrc"
+        write_volume(aligned, alignment.apply(found).astype("float32"), pixel_size)
+        curves[label] = fsc(read_volume(aligned)[0], truth)
+        reached = crossing_resolution(curves[label], 0.5, len(truth), pixel_size)
+        figures.append((f"{label}, FSC 0.5 to the truth{' (mirrored)' if alignment.mirrored else ''}",
+                        f"{reached:.1f} Å"))
+        pictures.append(folder / f"{label.replace(', ', '_').replace(' ', '_')}.png")
+        save_volume_picture(open_volume(aligned), pictures[-1])
+        print(f"{label}: FSC 0.5 to the simulated truth at {reached:.1f} Å")
+    save_fsc_png(pictures[0], curves, box_size=len(truth), pixel_size=pixel_size)
+    words = (f"{PARTICLES} simulated particles of {BOX} px, {PIXEL_SIZE:g} Å/px, at SNR {SNR:g}: the truth, and each "
+             "map aligned with it.")
+    return Section("Against the simulated truth", [words], figures=figures, pictures=pictures)
 
 
 def _open_gui(manager):
