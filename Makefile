@@ -1,4 +1,5 @@
-# make demo    own environment (.demo), then a Scipion project: simulate particles, ab initio, pictures
+# make demo    own environment (.demo), then a Scipion project: simulated particles, ab initio, refine, sparse + TV,
+#              validate, and one page about it
 #              with OPTIONS="--particles /path/to/FILE.star --diameter A --symmetry O" it imports your particles instead
 # make test    own environment (.venv), every test: two files at a time, those with windows one by one
 # make quick   lint and the fast tests, about a minute

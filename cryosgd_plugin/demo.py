@@ -7,6 +7,7 @@ without its poses.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -84,8 +85,9 @@ def main(argv=None) -> int:
 
 def _simulate(project):
     from .protocols import ProtCryosgdSimulate
-    simulation = project.newProtocol(ProtCryosgdSimulate, objLabel="simulate particles", nParticles=PARTICLES,
-                                     boxSize=BOX, pixelSize=PIXEL_SIZE, snr=SNR)
+    simulation = project.newProtocol(ProtCryosgdSimulate, nParticles=PARTICLES, boxSize=BOX, pixelSize=PIXEL_SIZE,
+                                     snr=SNR)
+    simulation.setObjLabel("simulate particles")
     _launch(project, simulation)
     return simulation
 
@@ -101,10 +103,13 @@ def _load_template(project, **values):
     for alias, value in values.items():
         template.setParamValue(alias, value)
     path = Path(template.createTemplateFile())
-    try:
-        return list(project.loadProtocols(filename=str(path)).values())
-    finally:
-        path.unlink()
+    text = path.read_text(encoding="utf-8")
+    path.unlink()
+    loaded = project.loadProtocols(jsonStr=text)
+    for one in json.loads(text):
+        # pyworkflow drops a workflow's labels on the way
+        loaded[one["object.id"]].setObjLabel(one["object.label"])
+    return list(loaded.values())
 
 
 def _launch(project, protocol):
