@@ -84,7 +84,7 @@ def test_half_of_a_choice_is_refused():
         replace(SPARSE, alpha=0.5)
     with pytest.raises(InputError, match="is negative"):
         replace(SPARSE, alpha=-0.5, beta=1.0)
-    with pytest.raises(InputError, match="ε 0.0 is not positive"):
+    with pytest.raises(InputError, match="ε of 0.0 is not positive"):
         replace(SPARSE, epsilon=0.0)
 
 

@@ -66,7 +66,7 @@ def test_a_scan_tries_the_whole_grid_of_the_paper(tmp_path):
 def test_the_scans_figure_draws_what_the_paper_does():
     """A line for each α and γ in Å; penalties that left nothing leave a gap."""
     tried = [Trial(0, 0, 0, 0.0, 4.0), Trial(0.4, 1.0, 0.05, 0.1, 5.0), Trial(0.4, 1.2, 0.05, np.nan, np.nan)]
-    choices = [Choice(SparseTVConfig(alpha=0.4, beta=1.0), tried)] * 2
+    choices = [Choice(SparseTVConfig(alpha=0.4, beta=1.0), tried, 6)] * 2
     figure = new_figure()
     draw_scan(figure, choices, {(0.4, 1.0, 0.05): 8.0, (0.4, 1.2, 0.05): np.nan}, 80.0, 20.0)
     figure.canvas.draw()
@@ -74,7 +74,9 @@ def test_the_scans_figure_draws_what_the_paper_does():
     assert "no measure of resolution" in agree.get_title()
     np.testing.assert_array_equal(agree.lines[0].get_ydata(), [10, np.nan])
     np.testing.assert_array_equal(foretold.lines[0].get_ydata(), [16, np.nan])
-    assert agree.lines[-1].get_ydata()[0] == 20 and foretold.lines[-1].get_ydata()[0] == 20
+    levels = {line.get_label(): line.get_ydata()[0] for line in [*agree.lines, *foretold.lines]}
+    assert levels["half-maps as given"] == levels["Wiener's map"] == 20
+    assert levels["foretold no farther"] == pytest.approx(80 / 6)
 
 
 def test_what_is_nearly_empty_or_in_other_units_is_told(tmp_path, capsys):

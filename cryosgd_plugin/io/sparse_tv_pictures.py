@@ -90,8 +90,9 @@ def draw_scan(figure, choices, agreement, extent_a: float, measured_a: float):
         chosen = choice.config
         axes.set_title(f"FSC 0.5 with the truth, foretold by half {number}\nchosen by its mean gain: α "
                        f"{chosen.alpha:g}, β {chosen.beta:g}, γ {chosen.gamma:g}", fontsize=9)
-        if values[0, 0, 0] > 0:
-            axes.axhline(extent_a / values[0, 0, 0], color="0.4", linewidth=0.9, linestyle="--", label="Wiener's map")
+        for shell, style, words in ((values[0, 0, 0], "--", "Wiener's map"), (choice.told, ":", "foretold no farther")):
+            if shell > 0:
+                axes.axhline(extent_a / shell, color="0.4", linewidth=0.9, linestyle=style, label=words)
         axes.legend(fontsize=7)
     panels[0].legend(fontsize=7)
 

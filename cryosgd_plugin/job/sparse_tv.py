@@ -65,10 +65,7 @@ def _write(folder, found, pixel_size: float) -> dict:
         save_choice_png(folder / "choice.png", found.choices)
     summary = dict(outcome=outcome(found, pixel_size), warnings=found.warnings, fsc=found.measured.tolist(),
                    fsc_regularised=found.regularised.tolist(),
-                   choices=[dict(alpha=one.config.alpha, beta=one.config.beta, gamma=one.config.gamma, tried=[
-                       dict(alpha=trial.alpha, beta=trial.beta, gamma=trial.gamma, gain=_known(trial.gain),
-                            foretold_05_a=_angstrom(trial.shell, extent)) for trial in one.tried])
-                            for one in found.choices],
+                   choices=[_choice(one, extent) for one in found.choices],
                    scan=[dict(alpha=alpha, beta=beta, gamma=gamma, regularised_halves_0143_a=_angstrom(shell, extent))
                          for (alpha, beta, gamma), shell in found.agreement.items()],
                    maps={name: dict(gap=one.gap, zeros=one.zeros, variation=one.variation, **vars(one.strengths))
@@ -77,8 +74,12 @@ def _write(folder, found, pixel_size: float) -> dict:
     return summary
 
 
-def _known(value):
-    return value if np.isfinite(value) else None
+def _choice(choice, extent):
+    config = choice.config
+    tried = [dict(alpha=one.alpha, beta=one.beta, gamma=one.gamma, gain=one.gain if np.isfinite(one.gain) else None,
+                  foretold_05_a=_angstrom(one.shell, extent)) for one in choice.tried]
+    return dict(alpha=config.alpha, beta=config.beta, gamma=config.gamma, foretold_to_a=_angstrom(choice.told, extent),
+                tried=tried)
 
 
 def _angstrom(shell, extent):

@@ -61,10 +61,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was tried, [Trial], and the best config. Where no gain is above 0, α and β are 0, which is Wiener's map."""
+    """What was tried, [Trial], and the best config. Where no gain is above 0, α and β are 0, which is Wiener's map.
+
+    told : the last shell that anything is foretold of, 0 where there is none
+    """
 
     config: SparseTVConfig
     tried: list
+    told: int
 
 
 def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, difference, rng, operators=None,
@@ -102,7 +106,7 @@ def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, d
                 beta = _climb(betas, beta, partial(gain, alpha, gamma=gamma))
                 alpha = _climb(alphas, alpha, partial(gain, beta=beta, gamma=gamma))
     return Choice(replace(config, alpha=alpha, beta=beta, gamma=gamma),
-                  [Trial(*penalties, *found) for penalties, found in tried.items()])
+                  [Trial(*penalties, *found) for penalties, found in tried.items()], int(held_out.told.sum()))
 
 
 class HeldOut:

@@ -46,9 +46,10 @@ class SparseTVConfig(Settings):
             need(0 <= value < inf, f"{name} {value:g} is {'negative' if value < 0 else 'no finite number'}; give 0 to "
                                    "leave it out, or a positive weight")
         need(self.epsilon is None or 0 < self.epsilon < inf,
-             f"ε {self.epsilon} is not positive, or not finite; give the density at which the molecule begins, in the "
-             "map's units, or leave it out to have one proposed")
-        need(0 < self.epsilon_ratio <= 10, f"ε' / ε of {self.epsilon_ratio:g} is out of bounds; 1/3 to 1 is usual")
+             f"a density level ε of {self.epsilon} is not positive, or not finite; give the density at which the "
+             "molecule begins, in the map's units, or leave it out to have one proposed")
+        need(0 < self.epsilon_ratio <= 10,
+             f"a ratio ε' / ε of {self.epsilon_ratio:g} is out of bounds; 1/3 to 1 is usual")
         need(0 < self.smoothing < inf, f"the smoothing {self.smoothing:g} must be positive; 1 is usual")
         need(self.method in METHODS, f"method '{self.method}' is unknown; choose of {', '.join(METHODS)}")
         need(self.reweightings >= 1 and self.iterations >= 1,
