@@ -12,10 +12,12 @@ from cryosgd_plugin.engines.refine.engine import Refinement
 from cryosgd_plugin.engines.refine.regularise import SparseTV
 from cryosgd_plugin.engines.sparse_tv.config import SparseTVConfig
 from cryosgd_plugin.engines.sparse_tv.solver import EmptyMap
+from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.job.refine_summary import sparse_words, warned
 from cryosgd_plugin.ops.slicing import half_volume_shape, hermitian
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 from cryosgd_plugin.tests.test_refine import CONFIG, refined
+from cryosgd_plugin.tests.test_refine_job import command, data  # noqa: F401
 
 SPARSE = replace(CONFIG, regularisation="sparse-tv", iterations=2, certificate_share=0)
 
@@ -204,3 +206,19 @@ def test_what_iterations_warned_of_is_summed_up():
     assert warned(history) == [f"Iteration 3 and 1 before: {stands} 2 %.",
                                "Iteration 3: ε 5 is 50 times the density level."]
     assert sparse_words(dict(iteration=1)) == []
+
+
+def test_a_run_prints_its_warnings_and_keeps_them_with_both_curves(data, tmp_path, capsys):  # noqa: F811
+    assert command(data, tmp_path / "out", "--regularisation", "sparse-tv", "--alpha", "0.1", "--beta", "0.1",
+                   "--epsilon", "1e-4", "--gamma", "5", "--max-particles", "60", "--certificate-share", "0") == 0
+    printed = capsys.readouterr().out
+    results = ResultFolder(tmp_path / "out")
+    history, summary = results.history(), results.summary()
+    (said,) = history[0]["warnings"]
+    assert said.startswith("ε 0.0001 is ") and f"Warning: {said}" in printed
+    assert f"Iteration 1: {said}" in summary["warnings"]
+    assert any(one.startswith("γ 5 is far from what is usual") for one in summary["warnings"])
+    last = history[-1]["sparse_tv"]
+    assert summary["sparse_tv"] == last and len(last["fsc_regularised"][0]) == BOX // 2 + 1
+    assert "The map is sparse and smooth (half 1: α 0.1, β 0.1; half 2" in summary["outcome"]
+    assert (tmp_path / "out" / "pictures" / "fsc.png").stat().st_size > 1000

@@ -35,7 +35,7 @@ def add_parser(subparsers):
              "the traditional method (default %(default)g: not at all)")
     add("--scan", action="store_true",
         help="choose from paper 3's whole grid, α 0.4 and 0.5, β 1 to 2.6, γ 0.05 to 0.2; scan.png shows over it what "
-             "its Fig. 1-3 do, and what each half foretells (324 maps: about a minute a pair of 64 px halves, hours at "
+             "its Fig. 1-3 do, and what each half foretells (324 maps: minutes for halves of 64 px, hours for those of "
              "256 px)")
     add("--epsilon", type=float, metavar="F",
         help="density at which the molecule begins, in the maps' units (default: proposed from a mask of the map)")
