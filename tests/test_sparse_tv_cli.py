@@ -84,6 +84,7 @@ def test_what_is_nearly_empty_or_in_other_units_is_told(tmp_path, capsys):
     assert run(tmp_path, paths, "--alpha", "0.1", "--beta", "0.1", "--epsilon", "100") == 0
     said = capsys.readouterr().out
     assert "times the density level of the map" in said and "Warning" in said
+    assert "not settled" not in said
     (tmp_path / "out").rename(tmp_path / "first")
     assert run(tmp_path, paths, "--alpha", NEARLY[0], "--beta", NEARLY[1]) == 0
     assert "nearly empty: the penalties" in capsys.readouterr().out
@@ -105,6 +106,13 @@ def test_halves_of_noise_have_no_resolution_whatever_their_regularised_maps_say(
     counts = 2 * np.pi * np.arange(BOX // 2 + 1)[high] ** 2
     assert np.all(np.abs(np.array(summary["fsc"])[high]) < 3 / np.sqrt(counts))
     assert np.any(np.array(summary["fsc_regularised"])[high] > 2 * 3 / np.sqrt(counts))
+
+
+def test_what_more_iterations_would_change_is_told(tmp_path):
+    paths = halves(tmp_path, density())
+    assert run(tmp_path, paths, "--alpha", "0.3", "--beta", "0.3", "--iterations", "2", "--reweightings", "1") == 0
+    warnings = json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]
+    assert sum("is not settled: its gap is" in one and "after 2 iterations" in one for one in warnings) == 3
 
 
 @pytest.mark.parametrize("words, said", [

@@ -20,6 +20,8 @@ from .weights import weights_of_halves, with_prior
 
 # an ε that is so many times more or less than the map's own density level is likely to be in other units
 FAR_LEVEL = 10.0
+# relative fixed-point gap of a map that more iterations would change to be seen
+FAR_GAP = 0.1
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
             check_left(one, own, wiener, mask)
         except EmptyMap as error:
             warnings.append(f"The map of {what} is nearly empty: {error}")
+        if one.gap > FAR_GAP:
+            warnings.append(f"The map of {what} is not settled: its gap is {one.gap:.2g} after "
+                            f"{sum(map(len, one.gaps))} iterations; allow for more, or lower the penalties")
     return RegularisedHalves(maps[:2], maps[2], traditional, choices, measured,
                              fsc(maps[0].volume, maps[1].volume), agreement, warnings)
 
