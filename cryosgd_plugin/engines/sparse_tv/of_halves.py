@@ -89,7 +89,6 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
     traditional = mean.quadratic()
     proposed = propose_epsilon(traditional, pixel_size, diameter_a)
     epsilon = config.epsilon or proposed
-    warnings = config.unusual() + far_level(epsilon, proposed)
     mask = dynamic_mask(traditional, pixel_size, diameter_a)
     data = [FourierData(volume, *with_prior(weight, measured), threads=threads) for volume in (first, second)]
     choices, largest_box = [], box_of_scan(measured) if scan else LARGEST_BOX
@@ -99,18 +98,25 @@ def regularise_halves(first, second, config: SparseTVConfig, *, pixel_size: floa
                           grid=GRID if scan else None, largest_box=largest_box) for number, one in enumerate(data)]
     agreement = scanned(data, config, epsilon=epsilon, largest_box=largest_box) if scan else {}
     configs = [one.config for one in choices] or [config] * 2
-    maps = [_solved(one, own, epsilon, xp) for one, own in zip([*data, mean], [*configs, _mean_of(configs)])]
-    for what, one, own, wiener in zip(("half 1", "half 2", "both halves"), maps, [*configs, _mean_of(configs)],
-                                      [data[0].quadratic(), data[1].quadratic(), traditional]):
-        try:
-            check_left(one, own, wiener, mask)
-        except EmptyMap as error:
-            warnings.append(f"The map of {what} is nearly empty: {error}")
-        if one.gap > FAR_GAP:
-            warnings.append(f"The map of {what} is not settled: its gap is {one.gap:.2g} after "
-                            f"{sum(map(len, one.gaps))} iterations; allow for more, or lower the penalties")
+    warnings, maps = config.unusual() + far_level(epsilon, proposed), []
+    for what, one, own in zip(("half 1", "half 2", "both halves"), [*data, mean], [*configs, _mean_of(configs)]):
+        maps.append(_solved(one, own, epsilon, xp))
+        warnings += _doubts(what, maps[-1], own, one.quadratic(), mask)
     return RegularisedHalves(maps[:2], maps[2], traditional, choices, measured,
                              fsc(maps[0].volume, maps[1].volume), agreement, warnings)
+
+
+def _doubts(what, found, config, wiener, mask):
+    """Sentences on a SparseTVMap that is nearly empty, or that more iterations would change."""
+    words = []
+    try:
+        check_left(found, config, wiener, mask)
+    except EmptyMap as error:
+        words.append(f"The map of {what} is nearly empty: {error}")
+    if found.gap > FAR_GAP:
+        words.append(f"The map of {what} is not settled: its gap is {found.gap:.2g} after "
+                     f"{sum(map(len, found.gaps))} iterations; allow for more, or lower the penalties")
+    return words
 
 
 def _solved(data, config, epsilon, xp):
