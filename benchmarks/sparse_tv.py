@@ -7,7 +7,8 @@ The phantom, 1,000 × 64 px of 4 Å/px, another set for each seed. preferred: SN
 low-snr: SNR 0.02. coat: SNR 0.05, with a disordered coat of 20 Å and a fifth of the phantom's density, whose mean is
 ordered and no part of the truth. --poses true (the map-making step alone, in minutes) takes the true poses; --poses
 refined (default) refines from the low-passed truth by either method. --ablations compares variants of the step at true
-poses, each with penalties that it chooses itself.
+poses, each with penalties that it chooses itself: ℓ1, TV and both; reweighted (both) and convex; trilinear and Gaussian
+kernel; γ off (both), 0.05 and 0.2 against a map that knew half as far; with Wiener's prior and without.
 
 Bars: the FSC falls below 0.5 less than a shell earlier than Wiener's in every run, and later on average in one set.
 `area` is the sum over shells of the difference of both curves, `worst` the difference where it is least (within the

@@ -37,8 +37,8 @@ def main(words=None):
     folder = arguments.data / "apoferritin" / "halfmaps"
     report = Report("sparse_tv_apoferritin", arguments.output, "Apoferritin, 72 px, 2.67 Å/px, O: FSC to the model")
     halves = [read_volume(folder / f"half{number}_class001_unfil.mrc") for number in (1, 2)]
-    found = regularise_halves(*(one[0] for one in halves), SparseTVConfig(), pixel_size=halves[0][1], chosen=True,
-                              diameter_a=DIAMETER_A, symmetry=SYMMETRY, threads=arguments.threads)
+    found = regularise_halves(*(one[0] for one in halves), SparseTVConfig(gamma=0), pixel_size=halves[0][1],
+                              diameter_a=DIAMETER_A, chosen=True, symmetry=SYMMETRY, threads=arguments.threads)
     report.facts["chosen"] = [(one.config.alpha, one.config.beta) for one in found.choices]
     curves = {"half-maps": compare(report, "given half-maps", found.measured, folder, found.traditional,
                                    found.both.volume)}

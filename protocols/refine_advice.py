@@ -15,7 +15,8 @@ def advice(config: RefineConfig, half_sets, files) -> list:
     half_sets : the different half-set numbers of the particles; files : names of the references' files
     """
     found = [on_box(config), _on_start(config), _on_search(config), _on_references(files)]
-    return odd_halves_warning(half_sets) + [sentence for sentence in found if sentence]
+    penalties = config.sparse_tv.unusual() if config.regularisation == "sparse-tv" else []
+    return odd_halves_warning(half_sets) + [sentence for sentence in found if sentence] + penalties
 
 
 def _on_start(config):

@@ -205,3 +205,25 @@ def test_several_gpus_agree_with_one(xp, sample):
     shells = slice(1, final.radius + 1)
     assert fsc(alone, shared)[shells].min() >= 0.99
     assert fsc(final.volume, final_shared.volume)[shells].min() >= 0.99
+
+
+def test_a_sparse_map_equals_the_cpus_in_the_memory_foretold(xp):
+    from cryosgd_plugin.engines.sparse_tv.config import SparseTVConfig
+    from cryosgd_plugin.engines.sparse_tv.memory import solver_memory_gb
+    from cryosgd_plugin.engines.sparse_tv.problem import FourierData
+    from cryosgd_plugin.engines.sparse_tv.solver import step_after_wiener
+    from cryosgd_plugin.tests.test_sparse_tv import sample as half_map
+
+    box, config = 128, SparseTVConfig(alpha=0.2, beta=0.4, gamma=0.1, iterations=15, reweightings=2)
+    _, data = half_map(box=box)
+    expected = step_after_wiener(data, config, epsilon=0.3)
+    pool = xp.get_default_memory_pool()
+    pool.free_all_blocks()
+    before = pool.total_bytes()
+    found = step_after_wiener(FourierData(*(xp.asarray(one) for one in (data.volume, data.weight, data.prior))), config,
+                              epsilon=0.3)
+    assert (pool.total_bytes() - before) / 1e9 < 1.1 * solver_memory_gb(box, on_gpu=True)
+    volume = to_host(found.volume)
+    assert volume.dtype == np.float32
+    assert np.linalg.norm(volume - expected.volume) < 1e-3 * np.linalg.norm(expected.volume)
+    assert found.gap == pytest.approx(expected.gap, rel=0.05)

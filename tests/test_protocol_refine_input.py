@@ -15,7 +15,10 @@ from pwem.protocols import ProtImportMask
 from pyworkflow.object import Integer, Pointer
 
 from cryosgd_plugin.convert import half_sets_of
+from cryosgd_plugin.engines.refine.config import REGULARISATIONS
 from cryosgd_plugin.tests.protocol_project import Project
+
+SPARSE = REGULARISATIONS.index("sparse-tv")
 
 
 class TestRefineInput(Project):
@@ -31,6 +34,20 @@ class TestRefineInput(Project):
                                  ({"particleDiameter": None}, "Particle diameter")):
             errors = self.refine(**values).validate()
             self.assertTrue(any(sentence.lower() in error.lower() for error in errors), (values, errors))
+
+    def test_bad_penalties_get_the_engines_sentence(self):
+        for values, sentence in (({"epsilon": 0.0}, "ε of 0.0 is not positive"),
+                                 ({"alpha": -0.5, "beta": 1.0}, "alpha -0.5 is negative"),
+                                 ({"alpha": 0.5}, "chosen together"), ({"gamma": -1.0}, "gamma -1 is negative"),
+                                 ({"alpha": 0.5, "beta": float("inf")}, "beta inf is no finite number"),
+                                 ({"epsilonRatio": 0.0}, "out of bounds")):
+            errors = self.refine(regularisation=SPARSE, **values).validate()
+            self.assertTrue(any(sentence in error.lower() for error in errors), (values, errors))
+
+    def test_penalties_far_from_the_papers_are_asked_about(self):
+        said = self.refine(regularisation=SPARSE, alpha=50.0, beta=1.0)._warnings()
+        self.assertTrue(any(sentence.startswith("α 50 is far from what is usual") for sentence in said), said)
+        self.assertEqual(self.refine(regularisation=SPARSE)._warnings(), self.refine()._warnings())
 
     def test_without_a_reference_nothing_starts(self):
         errors = self.refine(references=()).validate()

@@ -9,7 +9,15 @@ from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.shells import fsc, shell_index_3d
 from cryosgd_plugin.engines.sparse_tv.config import SparseTVConfig
 from cryosgd_plugin.engines.sparse_tv.problem import FourierData
-from cryosgd_plugin.engines.sparse_tv.solver import objective, sparse_tv_map, strengths_for
+from cryosgd_plugin.engines.sparse_tv.solver import (
+    EmptyMap,
+    check_left,
+    density_left,
+    objective,
+    sparse_tv_map,
+    step_after_wiener,
+    strengths_for,
+)
 from cryosgd_plugin.tests.abinitio_samples import density
 
 BOX = 24
@@ -125,7 +133,9 @@ def test_it_is_nearer_to_the_truth_than_the_data():
 
 
 @pytest.mark.parametrize("change, words", [
-    (dict(epsilon=0.0), "is not positive"), (dict(alpha=-1.0), "alpha -1 is negative"),
+    (dict(epsilon=0.0), "is not positive"), (dict(epsilon=np.inf), "is not positive, or not finite"),
+    (dict(alpha=-1.0), "alpha -1 is negative"), (dict(beta=np.inf), "beta inf is no finite number"),
+    (dict(gamma=np.nan), "gamma nan is no finite number"), (dict(tolerance=-1.0), "must be 0 or more"),
     (dict(epsilon_ratio=20.0), "out of bounds"), (dict(method="admm"), "unknown"), (dict(iterations=0), "too few"),
     (dict(smoothing=0.0), "must be positive")])
 def test_settings_refuse_nonsense(change, words):
@@ -149,5 +159,34 @@ def test_data_refuse_nonsense():
 
 def test_penalties_that_empty_the_map_are_named():
     _, data = sample()
-    with pytest.raises(InputError, match="leave nothing of the map"):
+    with pytest.raises(EmptyMap, match="leave nothing of the map"):
         sparse_tv_map(data, SparseTVConfig(alpha=100.0), epsilon=0.3)
+
+
+def test_a_map_of_a_tenth_of_the_density_is_as_good_as_empty():
+    _, data = sample()
+    mask = (data.volume > 0.5).astype(np.float32)
+    wiener, usual = data.quadratic(), SparseTVConfig(alpha=0.2, beta=0.2)
+    found = sparse_tv_map(data, usual, epsilon=0.3)
+    assert density_left(wiener, wiener, mask) == pytest.approx(1) and density_left(-wiener, wiener, mask) < 0
+    assert 0.5 < density_left(found.volume, wiener, mask) < 1.2
+    check_left(found, usual, wiener, mask)
+    with pytest.raises(EmptyMap, match="α 0.2 and β 0.2 leave 5.0% of the density that Wiener's map has"):
+        check_left(replace(found, volume=0.05 * wiener), usual, wiener, mask)
+
+
+def test_settings_far_from_the_papers_are_told():
+    assert SparseTVConfig().unusual() == []
+    said = SparseTVConfig(alpha=50.0, beta=0.0, gamma=3.0, epsilon_ratio=10.0).unusual()
+    assert [sentence.split(" is far")[0] for sentence in said] == ["α 50", "γ 3", "ε' / ε 10"]
+
+
+def test_the_step_after_wieners_map_is_held_to_it():
+    _, data = sample()
+    data = FourierData(data.volume, np.full_like(data.weight, 4.0), np.full_like(data.weight, 4.0))
+    config = SparseTVConfig(alpha=0.5, beta=0.0, convex=True, gamma=1.0)
+    free, held = (step_after_wiener(data, replace(config, gamma=gamma), epsilon=0.2) for gamma in (0.0, 1.0))
+    assert error(held.volume, data.quadratic()) < 0.6 * error(free.volume, data.quadratic())
+    # of white weights each voxel by itself: ½ · 8 (x − y / 2)² + 4 (x − y / 2)² + limit |x|
+    wiener, limit = data.quadratic(), held.strengths.alpha / 0.2 / 16
+    np.testing.assert_allclose(held.volume, np.sign(wiener) * np.maximum(np.abs(wiener) - limit, 0), atol=1e-3)

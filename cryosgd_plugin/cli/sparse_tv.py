@@ -30,9 +30,13 @@ def add_parser(subparsers):
         help="sparsity, in rms(AᴴDy) · ε; auto chooses (default)")
     add("--beta", type=auto_or_number, default=None, metavar="F",
         help="total variation, in rms(AᴴDy) · ε'; auto chooses (default)")
+    add("--gamma", type=float, default=0.0, metavar="F",
+        help="how much the maps are held to Wiener's, in the mean weight, as in a refinement's iteration after one of "
+             "the traditional method (default %(default)g: not at all)")
     add("--scan", action="store_true",
-        help="choose from paper 3's whole grid, α 0.4 and 0.5, β 1 to 2.6 (its Fig. 1-3); choice.png shows what each "
-             "foretells (γ is of a refinement's iterations: `cryosgd refine --gamma`)")
+        help="choose from paper 3's whole grid, α 0.4 and 0.5, β 1 to 2.6, γ 0.05 to 0.2; scan.png shows over it what "
+             "its Fig. 1-3 do, and what each half foretells (324 maps: minutes for halves of 64 px, hours for those of "
+             "256 px)")
     add("--epsilon", type=float, metavar="F",
         help="density at which the molecule begins, in the maps' units (default: proposed from a mask of the map)")
     add("--epsilon-ratio", type=float, default=default.epsilon_ratio, metavar="F",
@@ -45,6 +49,8 @@ def add_parser(subparsers):
     add("--tolerance", type=float, default=default.tolerance, metavar="F",
         help="relative fixed-point gap at which it ends (default %(default)g)")
     add("--seed", type=int, default=0, metavar="N", help="of the noise that parts the data (default %(default)s)")
+    add("--device", default="cpu", help="cpu, or cuda (cuda:1 …) to solve for the final maps on a GPU; penalties are "
+                                        "chosen on the CPU (default %(default)s)")
     add("--threads", type=int, default=os.cpu_count(), metavar="N", help="CPU threads (default: all, %(default)s)")
 
 
@@ -54,21 +60,22 @@ def run(arguments) -> int:
         raise InputError(f"{arguments.threads} threads were asked for; give 1 or more")
     if arguments.seed < 0:
         raise InputError(f"seed {arguments.seed} is negative; give 0 or more")
-    if arguments.diameter is not None and not arguments.diameter > 0:
-        raise InputError(f"a diameter of {arguments.diameter:g} Å is not positive; measure it on the map")
     if (arguments.alpha is None) != (arguments.beta is None):
         raise InputError("--alpha and --beta are chosen together; give both or neither")
-    if arguments.scan and arguments.alpha is not None:
-        raise InputError("--scan tries α and β; leave out --alpha and --beta")
+    if arguments.scan and (arguments.alpha is not None or arguments.gamma):
+        raise InputError("--scan tries α, β and γ; leave out --alpha, --beta and --gamma")
     default = SparseTVConfig()
     chosen = arguments.alpha is None
     config = SparseTVConfig(
         alpha=default.alpha if chosen else arguments.alpha, beta=default.beta if chosen else arguments.beta,
-        epsilon=arguments.epsilon, epsilon_ratio=arguments.epsilon_ratio, reweightings=arguments.reweightings,
-        convex=arguments.convex, method=arguments.method, iterations=arguments.iterations,
-        tolerance=arguments.tolerance)
+        gamma=arguments.gamma, epsilon=arguments.epsilon, epsilon_ratio=arguments.epsilon_ratio,
+        reweightings=arguments.reweightings, convex=arguments.convex, method=arguments.method,
+        iterations=arguments.iterations, tolerance=arguments.tolerance)
     summary = run_sparse_tv(arguments.maps, arguments.output, config, chosen=chosen, scan=arguments.scan,
                             pixel_size=arguments.pixel_size, diameter_a=arguments.diameter,
-                            symmetry=arguments.symmetry, seed=arguments.seed, threads=arguments.threads)
+                            symmetry=arguments.symmetry, seed=arguments.seed, device=arguments.device,
+                            threads=arguments.threads)
+    for sentence in summary["warnings"]:
+        print(f"Warning: {sentence}", flush=True)
     print(summary["outcome"], flush=True)
     return 0

@@ -30,7 +30,7 @@ from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses, refuse_other_job
 from .refine_results import posed, save_pictures, write_maps, write_overfitting, write_shells
-from .refine_summary import agreement, summarise
+from .refine_summary import agreement, summarise, warned
 
 
 class RefineJob(EngineJob):
@@ -61,6 +61,8 @@ class RefineJob(EngineJob):
                              "refine them globally first")
         self.table = table = replace(table, class_id=None, extra=dict(table.extra))
         self.warnings = check_stacks(table) + unsupported_optics(table) + repeated(table) + odd_halves(table)
+        if config.regularisation == "sparse-tv":
+            self.warnings += config.sparse_tv.unusual()
         if config.search == "local" and (table.half_set is None or set(np.unique(table.half_set)) != {1, 2}):
             self.warnings.append("The poses to begin with are known, but not of which half-set each particle was: "
                                  "new half-sets begin at poses that both had a share in, and so are not independent.")
@@ -154,6 +156,8 @@ class RefineJob(EngineJob):
         print(f"Iteration {record['iteration']}{' (the last)' if record['last'] else ''}: poses at "
               f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(record['resolution_a'])}{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)
+        for sentence in record.get("warnings", ()):
+            print(f"Warning: {sentence}", flush=True)
 
     def _finish(self, engine, overfitting, asymmetries):
         path = self.folder.path
@@ -163,6 +167,7 @@ class RefineJob(EngineJob):
         save_pictures(path(PICTURES), engine, self.folder.history)
         if overfitting:
             write_overfitting(path, self.config, overfitting)
+        self.warnings += warned(self.folder.history)
         summary = summarise(self, engine, asymmetries, overfitting)
         self.folder.write_summary(summary)
         # they show class sizes, which are final only now

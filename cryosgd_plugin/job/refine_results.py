@@ -12,6 +12,9 @@ from ..io.pictures import save_fsc_png, save_slices_png
 from ..io.result_folder import FSC, HALF1, HALF2, MASK, MODEL, OVERFITTING, PICTURES, VOLUME, result_name
 from ..io.volumes import write_volume
 
+# of the FSC of sparse and smooth halves, in a picture
+REGULARISED = "masked, regularised (no measure of resolution)"
+
 
 def write_maps(path, engine) -> None:
     """Map, unregularised half-maps and their FSC of each class, and the mask of these curves.
@@ -83,10 +86,11 @@ def save_pictures(pictures, engine, history) -> None:
         title = "Refined map" if config.classes == 1 else f"Class {k + 1}"
         file = result_name(VOLUME, k, config.classes).replace(".mrc", ".png")
         save_slices_png(volume, config.pixel_size, pictures / file, title)
-        curves = engine.curves[k]
+        curves, regularised = engine.curves[k], history[-1].get("sparse_tv", {}).get("fsc_regularised")
         save_fsc_png(pictures / result_name(FSC, k, config.classes).replace(".star", ".png"),
                      {"unmasked": curves.unmasked, "masked": curves.masked,
-                      "masked, phases randomised": curves.randomised, "corrected": curves.corrected},
+                      "masked, phases randomised": curves.randomised, "corrected": curves.corrected,
+                      **({REGULARISED: regularised[k]} if regularised else {})},
                      box_size=config.box_size, pixel_size=config.pixel_size)
         save_model_png(pictures / result_name(MODEL, k, config.classes).replace(".star", ".png"),
                        vars(engine.spectra[k]), config.extent_a, title)

@@ -23,18 +23,46 @@ def summarise(job, engine, asymmetries, overfitting=None) -> dict:
     certificate = pooled(history)
     words = outcome(config, resolutions, counts, len(rows), engine.convergence.reason, history[-1])
     return dict(
-        outcome=" ".join([words, *symmetry_words(config, asymmetries), *mask_words(engine.curves),
+        outcome=" ".join([words, *sparse_words(history[-1]), *symmetry_words(config, asymmetries),
+                          *mask_words(engine.curves),
                           *certificate_words(certificate), *overfitting_words(config, overfitting or [])]),
         resolution_a=resolutions[0] if config.classes == 1 else resolutions,
         parameters=config.to_dict(), n_particles=len(rows), half_sets=[len(half) for half in engine.rows],
         class_sizes=counts.tolist(), iterations_done=engine.iteration, stopped=engine.convergence.reason,
         pruned=history[-1]["pruned"], scored=history[-1]["scored"], pose_width_deg=history[-1]["width_deg"],
         broad_share=history[-1]["broad"], capped_share=history[-1]["capped"], contrast=job.contrast,
-        inverted=bool(job.source.invert), certificate=certificate,
+        inverted=bool(job.source.invert), certificate=certificate, sparse_tv=history[-1].get("sparse_tv"),
         asymmetry=[one and dict(vars(one), found=one.found) for one in asymmetries],
         overfitting=[dict(random_from_a=config.extent_a / one.first, noise_correlation=one.noise_correlation,
                           resolution_a=float(one.resolution(config.box_size, config.pixel_size)))
                      for one in overfitting or []], **run_facts(job))
+
+
+def warned(history) -> list:
+    """What the iterations warned of, each sentence once: as the last of them said it, and in how many."""
+    found = {}
+    for record in history:
+        for sentence in record.get("warnings", ()):
+            # the figures after the colon differ from one iteration to the next
+            found.setdefault(sentence.split(":")[0], []).append((record["iteration"], sentence))
+    return [f"Iteration {said[-1][0]}{f' and {len(said) - 1} before' if len(said) > 1 else ''}: {said[-1][1]}"
+            for said in found.values()]
+
+
+def sparse_words(record) -> list:
+    """What the final maps' penalties were and what they left, a sentence for each class; none for Wiener's maps."""
+    said = record.get("sparse_tv") or {}
+    words = []
+    for k, one in enumerate(said.get("whole", ())):
+        which = "The map" if len(said["whole"]) == 1 else f"Class {k + 1}"
+        if one is None:
+            words.append(f"{which} is Wiener's: the penalties left none that is sparse and smooth.")
+            continue
+        halves = "; ".join(f"half {half}: α {of_half[k][0]:.2g}, β {of_half[k][1]:.2g}"
+                           for half, of_half in enumerate(said["penalties"], 1))
+        words.append(f"{which} is sparse and smooth ({halves}): {one['zeros']:.0%} of its voxels are empty, its total "
+                     f"variation is {one['variation']:.0%} of the unregularised map's.")
+    return words
 
 
 def pooled(history) -> dict:

@@ -3,14 +3,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.backend import get_array_module
+from ..core.errors import InputError
 from ..core.shells import crossing_resolution
 from ..core.symmetry import point_group
+from ..engines.sparse_tv.memory import check_gpu_memory
 from ..engines.sparse_tv.of_halves import regularise_halves
 from ..io.files import check_new_folder, make_new_folder
 from ..io.pictures import save_fsc_png
 from ..io.result_folder import SUMMARY
 from ..io.runfolder import write_json
-from ..io.sparse_tv_pictures import save_choice_png, save_comparison_png
+from ..io.sparse_tv_pictures import save_choice_png, save_comparison_png, save_scan_png
 from ..io.volumes import read_pair, write_volume
 
 # where the diameter isn't given: this share of the box
@@ -19,25 +22,35 @@ MEASURED, REGULARISED = "half-maps as given", "regularised (no measure of resolu
 
 
 def run_sparse_tv(paths, folder, config, *, chosen: bool, scan: bool = False, pixel_size: float = None,
-                  diameter_a: float = None, symmetry: str = "C1", seed: int = 0, threads: int = 1) -> dict:
+                  diameter_a: float = None, symmetry: str = "C1", seed: int = 0, device: str = "cpu",
+                  threads: int = 1) -> dict:
     """Regularise the two half-maps at `paths` into a new folder; returns its summary.
 
     config : SparseTVConfig; chosen, scan, symmetry, seed : as of `regularise_halves`; pixel_size : Å/px, None takes the
-    headers'; diameter_a : Å, None takes DIAMETER_SHARE of the box
+    headers'; diameter_a : Å, None takes DIAMETER_SHARE of the box; device : "cpu" or "cuda:N" for the final maps
     Raises InputError before the folder is made.
     """
     check_new_folder(folder)
     point_group(symmetry)
+    xp = get_array_module(device)
     first, second, pixel_size = read_pair(*paths, pixel_size)
-    found = regularise_halves(
-        first, second, config, pixel_size=pixel_size, chosen=chosen, scan=scan, symmetry=symmetry, seed=seed,
-        diameter_a=DIAMETER_SHARE * len(first) * pixel_size if diameter_a is None else diameter_a, threads=threads)
+    extent = len(first) * pixel_size
+    if diameter_a is None:
+        diameter_a = DIAMETER_SHARE * extent
+    if not 0 < diameter_a <= extent:
+        raise InputError(f"a diameter of {diameter_a:g} Å does not lie between 0 and the box of {extent:g} Å; measure "
+                         "it on the map")
+    if xp is not np:
+        check_gpu_memory(len(first), xp)
+    found = regularise_halves(first, second, config, pixel_size=pixel_size, chosen=chosen, scan=scan, symmetry=symmetry,
+                              seed=seed, diameter_a=diameter_a, threads=threads, xp=xp)
     return _write(make_new_folder(folder), found, pixel_size)
 
 
 def _write(folder, found, pixel_size: float) -> dict:
     """Maps, curves, pictures and summary of RegularisedHalves; returns the summary."""
     box = len(found.traditional)
+    extent = box * pixel_size
     for name, volume in (("volume", found.both.volume), ("half1_regularised", found.halves[0].volume),
                          ("half2_regularised", found.halves[1].volume), ("traditional", found.traditional)):
         write_volume(folder / f"{name}.mrc", volume, pixel_size)
@@ -45,17 +58,33 @@ def _write(folder, found, pixel_size: float) -> dict:
                  pixel_size=pixel_size)
     save_comparison_png(folder / "comparison.png", found.traditional, found.both.volume, pixel_size,
                         level=found.both.strengths.epsilon)
-    if found.choices:
+    if found.agreement:
+        save_scan_png(folder / "scan.png", found.choices, found.agreement, extent,
+                      crossing_resolution(found.measured, 0.143, box, pixel_size))
+    elif found.choices:
         save_choice_png(folder / "choice.png", found.choices)
-    summary = dict(outcome=outcome(found, pixel_size), fsc=found.measured.tolist(),
+    summary = dict(outcome=outcome(found, pixel_size), warnings=found.warnings, fsc=found.measured.tolist(),
                    fsc_regularised=found.regularised.tolist(),
-                   choices=[dict(alpha=one.config.alpha, beta=one.config.beta,
-                                tried=[[a, b, None if np.isnan(value) else value] for a, b, value in one.tried])
-                            for one in found.choices],
+                   choices=[_choice(one, extent) for one in found.choices],
+                   scan=[dict(alpha=alpha, beta=beta, gamma=gamma, regularised_halves_0143_a=_angstrom(shell, extent))
+                         for (alpha, beta, gamma), shell in found.agreement.items()],
                    maps={name: dict(gap=one.gap, zeros=one.zeros, variation=one.variation, **vars(one.strengths))
                          for name, one in zip(("both", "half1", "half2"), (found.both, *found.halves))})
     write_json(folder / SUMMARY, summary)
     return summary
+
+
+def _choice(choice, extent):
+    config = choice.config
+    tried = [dict(alpha=one.alpha, beta=one.beta, gamma=one.gamma, gain=one.gain if np.isfinite(one.gain) else None,
+                  foretold_05_a=_angstrom(one.shell, extent)) for one in choice.tried]
+    return dict(alpha=config.alpha, beta=config.beta, gamma=config.gamma, foretold_to_a=_angstrom(choice.told, extent),
+                tried=tried)
+
+
+def _angstrom(shell, extent):
+    """Å of a Fourier radius; None where there is none."""
+    return extent / shell if shell > 0 else None
 
 
 def outcome(found, pixel_size: float) -> str:
@@ -65,7 +94,9 @@ def outcome(found, pixel_size: float) -> str:
              if np.isfinite(resolution) else "The half-maps do not agree at any resolution: there is nothing to "
                                              "regularise. ")
     if found.choices:
+        held = [f", γ {one.config.gamma:g}" if one.config.gamma else "" for one in found.choices]
         words += "Penalties chosen by held-back data: " + "; ".join(
-            f"half {n}: α {one.config.alpha:g}, β {one.config.beta:g}" for n, one in enumerate(found.choices, 1)) + ". "
+            f"half {n}: α {one.config.alpha:g}, β {one.config.beta:g}{gamma}"
+            for n, (one, gamma) in enumerate(zip(found.choices, held), 1)) + ". "
     return words + (f"Of the map's voxels {found.both.zeros:.0%} are empty, and its total variation is "
                     f"{found.both.variation:.0%} of the unregularised map's (gap {found.both.gap:.1g}).")

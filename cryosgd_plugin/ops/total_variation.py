@@ -73,9 +73,12 @@ def extrapolate(new, before, share: float, threads: int = 1, out=None):
 
 def smoothed_variation(x, weight, mu: float) -> float:
     """Σ w |∇x|_μ (eq. 14, weighted)."""
-    xp = array_module(x)
-    norm = gradient_norm(x).astype(np.float64)
-    return float((weight * xp.where(norm < mu, norm ** 2 / (2 * mu), norm - mu / 2)).sum())
+    xp, total = array_module(x), 0.0
+    # plane by plane: in double precision a large map's would take as much memory as its solver
+    for norm, of_plane in zip(gradient_norm(x), weight):
+        norm = norm.astype(xp.float64)
+        total = total + (of_plane * xp.where(norm < mu, norm ** 2 / (2 * mu), norm - mu / 2)).sum()
+    return float(total)
 
 
 def gradient_norm_plain(x):
@@ -98,8 +101,13 @@ def proximal_step_plain(x, slope, scale, step, limit):
         flux = scale * _difference(x, axis, xp)
         total += flux
         _take(total, axis, slice(None, -1))[...] -= _take(flux, axis, slice(1, None))
-    moved = x - xp.float32(step) * total
-    return xp.sign(moved) * xp.maximum(xp.abs(moved) - xp.float32(step) * limit, 0)
+    # in place, here and below: on a GPU memory is what limits the map
+    del flux
+    total *= xp.float32(-step)
+    total += x
+    size = xp.abs(total)
+    size -= xp.float32(step) * limit
+    return xp.sign(total) * xp.maximum(size, 0, out=size)
 
 
 def _difference(x, axis, xp):

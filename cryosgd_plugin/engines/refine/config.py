@@ -104,7 +104,8 @@ class RefineConfig(Settings):
                                    ("regularisation", self.regularisation, REGULARISATIONS)):
             need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
         if self.regularisation == "sparse-tv":
-            need((self.alpha is None) == (self.beta is None), "α and β are chosen together; give both, or neither")
+            need((self.alpha is None) == (self.beta is None),
+                 "the penalties α and β are chosen together; give both, or neither")
             # its own checks
             _ = self.sparse_tv
         else:

@@ -277,7 +277,7 @@ class Refinement:
         wiener = np.stack([self._solve(n, w, radius, of_both(curve))
                            for n, w, curve in zip(numerators, weights, curves)])
         unregularised = [self._solve(n, w, radius) for n, w in zip(numerators, weights)] if last else None
-        return self._regulariser.whole(wiener, unregularised, weights, curves, radius, last)
+        return self._regulariser.whole(wiener, unregularised, weights, curves, radius, self.curve_mask, last)
 
     def _make_regulariser(self):
         config = self.config

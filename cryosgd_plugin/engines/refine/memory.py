@@ -5,6 +5,7 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...ops.slicing import PADDING, half_volume_shape
+from ..sparse_tv.memory import solver_memory_gb
 from .search import BANK_NUMBERS, FULL_SHARES, SCORE_NUMBERS
 
 # images of one block: their search shares slices
@@ -15,9 +16,8 @@ SOURCE_SHARE = 0.25
 NODE_BYTES, BANK_BYTES, SCORE_BYTES = 8 + 4, 28, 12
 # float32 maps of the particles' box, for each class: references, halves, regularised halves, given and whole map …
 MAPS = 12
-# and where these are sparse and smooth: those of this and the last iteration, and the Wiener maps they begin with; maps
-# that its solver holds, transforms included
-SPARSE_MAPS, SOLVER_MAPS = 6, 16
+# and where these are sparse and smooth: those of this and the last iteration, and the Wiener maps they begin with
+SPARSE_MAPS = 6
 # partial sums of the back-projection are given no more than this, but for one
 PARTIAL_BYTES = 256e6
 
@@ -40,7 +40,7 @@ def memory_needed_gb(config, threads: int) -> float:
     padded = (PADDING * box) ** 3
     # the sum of both halves, its Hermitian half being made, and one transform of a padded volume
     solving = (config.classes + 1) * NODE_BYTES * nodes + 2 * 4.0 * padded
-    solving += SOLVER_MAPS * sparse * 4.0 * box ** 3
+    solving += 1e9 * solver_memory_gb(box) * sparse
     return (sums + maps + max(posing, solving)) / 1e9
 
 

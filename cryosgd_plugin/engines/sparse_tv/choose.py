@@ -17,94 +17,103 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 
 import numpy as np
+from scipy import ndimage
 
-from ...core.errors import InputError
-from ...core.fourier import resample_volume
-from ...core.shells import radial_average
+from ...core.shells import crossing_resolution, radial_average
 from ...core.symmetry import symmetrise
+from .coarse import coarse
 from .config import SparseTVConfig
 from .problem import FourierData
-from .solver import sparse_tv_map
+from .solver import EmptyMap, check_left, sparse_tv_map, step_after_wiener
 
 # T: the map is of 92 % of the data, and judged by 8 %
 THINNING = 0.3
 # what is tried of each penalty, in the pull of noise: √(mean N), which the paper's unit, rms(AᴴNV̂), exceeds wherever
 # there is signal (eightfold for apoferritin's half-maps, whose best β is 0.1 of the paper's unit; see benchmarks)
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-# paper 3 §2.5, Fig. 1-3, in its units
-SCAN_ALPHAS, SCAN_BETAS = (0.4, 0.5), (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6)
-# of a half-map's shell within the mask: what lies beyond the first shell of less is not judged by
-LEAST_SNR = 1 / 3
+# of a half-map's shell within the mask: what lies beyond the first shell of less is not judged by, and beyond the first
+# of less than that (which penalties would have to clear of ten parts of noise) nothing is foretold
+LEAST_SNR, TOLD_SNR = 1 / 3, 0.1
 # share of a shell's mean weight that `refine.maps.solve` takes no weight to lie below in an unregularised map
 FLOOR = 1e-3
 # maps of more px are chosen by their low frequencies alone
 LARGEST_BOX = 96
-# fixed-point gap that suffices to rank penalties
-TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a half foretells of penalties.
+
+    gain : mean over the shells with signal of the FSC with the truth, less that of Wiener's map
+    shell : Fourier radius (px of the box) at which that FSC falls below 0.5; that of the last shell that is foretold
+    where it does not. Both nan where the penalties left next to nothing.
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+    gain: float
+    shell: float
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was tried: a row (α, β, gain) each, and the best config.
+    """What was tried, [Trial], and the best config. Where no gain is above 0, α and β are 0, which is Wiener's map.
 
-    gain : mean over the shells with signal of the FSC with the truth, less that of Wiener's map, as the half foretells
-    it; nan where the penalties left nothing. Where none is above 0, α and β are 0, which is Wiener's map.
+    told : the last shell that anything is foretold of, 0 where there is none
     """
 
     config: SparseTVConfig
     tried: list
+    told: int
 
 
 def choose(data: FourierData, config: SparseTVConfig, *, epsilon: float, mask, difference, rng, operators=None,
-           alphas=LEVELS, betas=LEVELS, scan: bool = False) -> Choice:
+           alphas=LEVELS, betas=LEVELS, grid=None, hold: bool = False, largest_box: int = None) -> Choice:
     """Find α and β of `config` for the data of one half, whose `prior` is Wiener's: β, then α, then β once more.
 
     mask : (d, d, d) around the particle; difference : of both unregularised halves, of which the power of its shells
-    is used; operators : (g, 3, 3) of the symmetry that was imposed on the map; rng : draws n.
+    is used; operators : (g, 3, 3) of the symmetry that was imposed on the map; rng : draws n. numpy arrays.
     alphas, betas : what is tried beside 0, in √(mean N); none leaves that penalty out
-    scan : whether the whole grid of paper 3 is tried instead, SCAN_ALPHAS × SCAN_BETAS
+    grid : (α, …), (β, …), (γ, …) of which every combination is tried instead, in the paper's units
+    hold : whether γ holds each map to Wiener's. (Any map of an earlier iteration has seen what is held back here.)
+    largest_box : px, of which the maps that are tried are at most; None: LARGEST_BOX
     """
-    given, full_box, epsilon = config, data.box, config.epsilon or epsilon
-    if full_box > LARGEST_BOX:
-        data, mask, difference, epsilon = _reduced(data, mask, difference, epsilon)
-    # neighbours are farther apart in a smaller box, so that they differ by more and there are fewer of them
-    finer = full_box / data.box
-    config = replace(config, epsilon=None, epsilon_ratio=config.epsilon_ratio * finer,
-                     tolerance=max(config.tolerance, TOLERANCE))
-    held_out = HeldOut(data, mask, difference, rng, operators)
-    if not held_out.shells.any():
-        return Choice(replace(given, alpha=0.0, beta=0.0), [(0.0, 0.0, 0.0)])
-    unit = np.sqrt(data.mean_weight) / data.pull_rms
-    alphas, betas = ([0.0] + [float(f"{level * unit:.2g}") for level in levels] for levels in (alphas, betas))
-    tried = {(0.0, 0.0): 0.0}
+    small = coarse(data, config, epsilon, largest_box or LARGEST_BOX)
+    held_out = HeldOut(small.data, small.mask(mask), small.map(difference), rng, operators)
+    tried = {}
 
-    def gain(alpha, beta):
-        if (alpha, beta) not in tried:
-            try:
-                tried[alpha, beta] = held_out.gain(replace(config, alpha=alpha, beta=beta), epsilon)
-            except InputError:
-                tried[alpha, beta] = np.nan
-        return -np.inf if np.isnan(tried[alpha, beta]) else tried[alpha, beta]
+    def gain(alpha, beta, gamma):
+        if (alpha, beta, gamma) not in tried:
+            tried[alpha, beta, gamma] = held_out.trial(small.settings(alpha, beta, gamma), small.epsilon, hold)
+        found = tried[alpha, beta, gamma][0]
+        return -np.inf if np.isnan(found) else found
 
+    gamma = 0.0 if grid is not None else config.gamma
     alpha = beta = 0.0
-    if scan:
-        grid = [(one, other / finer) for one in SCAN_ALPHAS for other in SCAN_BETAS]
-        alpha, beta = max([(alpha, beta), *grid], key=lambda both: gain(*both))
-    else:
-        for _ in range(2):
-            beta = _climb(betas, beta, partial(gain, alpha))
-            alpha = _climb(alphas, alpha, partial(_swapped, gain, beta))
-    return Choice(replace(given, alpha=alpha, beta=beta * finer),
-                  [(a, b * finer, value) for (a, b), value in tried.items()])
+    tried[alpha, beta, gamma] = 0.0, held_out.crossing(held_out.traditional)
+    if held_out.shells.any():
+        if grid is not None:
+            alpha, beta, gamma = max([(alpha, beta, gamma), *product(*grid)], key=lambda one: gain(*one))
+        else:
+            unit = np.sqrt(small.data.mean_weight) / small.data.pull_rms
+            alphas, betas = ([0.0] + [float(f"{level * unit:.2g}") * finer for level in levels]
+                             for levels, finer in ((alphas, 1.0), (betas, small.finer)))
+            for _ in range(2):
+                beta = _climb(betas, beta, partial(gain, alpha, gamma=gamma))
+                alpha = _climb(alphas, alpha, partial(gain, beta=beta, gamma=gamma))
+    return Choice(replace(config, alpha=alpha, beta=beta, gamma=gamma),
+                  [Trial(*penalties, *found) for penalties, found in tried.items()], int(held_out.told.sum()))
 
 
 class HeldOut:
     """The two parts of a half's data, and what a map of the first tells of the second.
 
-    shells : (d // 2 + 1,) bool, those with signal, which are judged by; traditional : (d // 2 + 1,) FSC of Wiener's map
-    with the truth, as foretold
+    shells : (d // 2 + 1,) bool, those with signal, which are judged by; told : the same with those of less signal
+    beyond; traditional : (d // 2 + 1,) FSC of Wiener's map with the truth, as foretold
     """
 
     def __init__(self, data: FourierData, mask, difference, rng, operators=None):
@@ -117,22 +126,42 @@ class HeldOut:
         self._unseen = [data.volume - np.float32(sign / THINNING) * noise for sign in (1, -1)]
         self._signal = self._common(data.volume, data.volume) - noise_power
         snr = self._signal / np.maximum(noise_power, 1e-30)
-        self.shells = np.concatenate([[False], np.logical_and.accumulate(snr[1:] >= LEAST_SNR)])
-        self.traditional = self.curve([one.quadratic() for one in self._seen])
+        self.shells, self.told = (np.concatenate([[False], np.logical_and.accumulate(snr[1:] >= least)])
+                                  for least in (LEAST_SNR, TOLD_SNR))
+        self._wiener = [one.quadratic() for one in self._seen]
+        self.traditional = self.curve(self._wiener)
 
-    def gain(self, config: SparseTVConfig, epsilon: float) -> float:
-        """Mean FSC with the truth over `shells`, less that of Wiener's map. Raises InputError for empty maps."""
-        return float((self.curve(self.maps(config, epsilon)) - self.traditional)[self.shells].mean())
+    def trial(self, config: SparseTVConfig, epsilon: float, hold: bool = False) -> tuple:
+        """(gain, shell) of a Trial."""
+        try:
+            curve = self.curve(self.maps(config, epsilon, hold))
+        except EmptyMap:
+            return np.nan, np.nan
+        return float((curve - self.traditional)[self.shells].mean()), self.crossing(curve)
 
-    def maps(self, config: SparseTVConfig, epsilon: float) -> list:
-        """[(d, d, d)] the first part's map for either sign of n."""
-        return [sparse_tv_map(one, config, epsilon=epsilon).volume for one in self._seen]
+    def crossing(self, curve) -> float:
+        """Fourier radius (px) at which a foretold curve falls below 0.5, or of the last shell that is foretold."""
+        told = curve[self.told]
+        if not len(told):
+            return 0.0
+        # a mean of three shells: where the curve is flat, the scatter of one would settle the radius
+        smooth = ndimage.uniform_filter1d(told, 3, mode="nearest")
+        return shell_of_crossing(np.concatenate([[1], smooth]), 0.5, self.data.box)
+
+    def maps(self, config: SparseTVConfig, epsilon: float, hold: bool = False) -> list:
+        """[(d, d, d)] the first part's map for either sign of n; hold : whether γ holds them to Wiener's. Raises
+        EmptyMap."""
+        solve = step_after_wiener if hold else sparse_tv_map
+        found = [solve(one, config, epsilon=epsilon) for one in self._seen]
+        for one, wiener in zip(found, self._wiener):
+            check_left(one, config, wiener, self.mask)
+        return [one.volume for one in found]
 
     def curve(self, maps) -> np.ndarray:
-        """(d // 2 + 1,) FSC of the first part's maps with the truth, within the mask; 0 where there is no signal."""
+        """(d // 2 + 1,) FSC of the first part's maps with the truth, within the mask; 0 where nothing is foretold."""
         common = sum(self._common(one, unseen) for one, unseen in zip(maps, self._unseen))
         power = 2 * sum(self._common(one, one) for one in maps) * np.maximum(self._signal, 0)
-        found = np.divide(common, np.sqrt(power), out=np.zeros(len(common)), where=self.shells & (power > 0))
+        found = np.divide(common, np.sqrt(power), out=np.zeros(len(common)), where=self.told & (power > 0))
         return np.clip(found, 0, 1)
 
     def _common(self, first, second):
@@ -159,8 +188,10 @@ class HeldOut:
         return noise
 
 
-def _swapped(gain, beta, alpha):
-    return gain(alpha, beta)
+def shell_of_crossing(curve, threshold: float, box: int) -> float:
+    """Fourier radius, px, at which an FSC first falls below a threshold; that of its last shell where it does not, 0
+    where there is none."""
+    return 1 / crossing_resolution(curve, threshold, box, 1 / box)
 
 
 def _climb(values, start, gain):
@@ -174,14 +205,3 @@ def _climb(values, start, gain):
             if worse == 2:
                 break
     return best
-
-
-def _reduced(data, mask, difference, epsilon):
-    """The same in a box of LARGEST_BOX px, of the same side in Å."""
-    # raw coefficients stay as they are: a voxel holds that much more, and the square of a unitary one is as much larger
-    share = np.float32((LARGEST_BOX / data.box) ** 3)
-    line = np.fft.fftfreq(LARGEST_BOX, 1 / LARGEST_BOX).astype(int)
-    weight, prior = (values[line][:, line][:, :, :LARGEST_BOX // 2 + 1] * share for values in (data.weight, data.prior))
-    small = FourierData(resample_volume(data.volume, LARGEST_BOX), weight, prior, threads=data.threads)
-    return (small, np.clip(resample_volume(mask, LARGEST_BOX) * share, 0, 1), resample_volume(difference, LARGEST_BOX),
-            epsilon / float(share))

@@ -9,6 +9,10 @@ from ...core.errors import InputError
 from ...core.shells import friedel_weights, shell_index_3d
 
 
+class NoMap(InputError):
+    """There is nothing to make a map of: no data, or no density. A refinement goes on with Wiener's map."""
+
+
 class FourierData:
     """½ Σ N |Ax − V̂|² + ½ Σ P |Ax|² over all Fourier coefficients, A unitary: how well a map x explains an
     unregularised one, and how strong its coefficients are.
@@ -21,7 +25,7 @@ class FourierData:
         a ridge that the paper does not mention.)
     mean_weight : of N, where it is not 0; voxel_noise : standard deviation of
         a voxel's noise in the quadratic's minimum; pull_rms : of AᴴN V̂
-    Raises InputError: shapes that don't fit, values that are no numbers, negative weights, no data at all.
+    Raises InputError: shapes that don't fit, values that are no numbers, negative weights; NoMap: no data at all.
     """
 
     def __init__(self, volume, weight, prior=None, *, threads: int = 1):
@@ -45,7 +49,7 @@ class FourierData:
         known = weight > 0
         share = self._mean(known.astype(weight.dtype))
         if not share > 0:
-            raise InputError("no Fourier coefficient has any data; give a reconstruction of at least one particle")
+            raise NoMap("no Fourier coefficient has any data; give a reconstruction of at least one particle")
         # over the coefficients of which something is known: maps may end long before the corners
         self.mean_weight = self._mean(weight) / share
         whole = self.xp.where(known, weight + self.prior, self.xp.float32(1))

@@ -6,7 +6,7 @@ The logarithms are replaced by their tangents at the last map (eq. 11), which le
 problem, solved by proximal gradient steps (eq. 20-21) with Nesterov's smoothed TV, plain or accelerated (FISTA: Beck &
 Teboulle 2009, with the restarts of O'Donoghue & Candès 2015). Then the weights are made anew.
 
-Memory: eight arrays of the map's size and three of its transform. An iteration is two transforms and five passes.
+What it holds is counted in memory.py. An iteration is two transforms and five passes over memory.
 """
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.errors import InputError
 from ...ops.total_variation import (
     extrapolate,
     flux_scale,
@@ -24,12 +23,18 @@ from ...ops.total_variation import (
     step_products,
 )
 from .config import SparseTVConfig
-from .problem import FourierData
+from .problem import FourierData, NoMap
 
 # a difference of neighbours stretches a map by at most this, squared, over three axes
 DIFFERENCE_NORM2 = 12.0
 # share of voxels that must be left of a map, and of its power
 LEAST_VOXELS, LEAST_POWER = 1e-4, 1e-3
+# share of Wiener's density with less of which a map is as good as empty: particles hardly tell its orientations apart
+LEAST_LEFT = 0.1
+
+
+class EmptyMap(NoMap):
+    """The penalties leave next to nothing of a map."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def sparse_tv_map(data: FourierData, config: SparseTVConfig, *, epsilon: float, 
 
     epsilon : the density level of the molecule, used where the config has none; start : first map, whose weights are
     the first ones, Wiener's if None (`FourierData.quadratic`); previous : of the last M-step, for γ
-    Raises InputError where the penalties leave nothing of the map.
+    Raises EmptyMap where the penalties leave nothing of the map.
     """
     xp, strengths = data.xp, strengths_for(data, config, epsilon)
     solver = _Convex(data, strengths, previous, config)
@@ -88,12 +93,31 @@ def sparse_tv_map(data: FourierData, config: SparseTVConfig, *, epsilon: float, 
     zeros = float((x == 0).mean())
     power = float((x.astype(xp.float64) ** 2).sum())
     if 1 - zeros < LEAST_VOXELS or power < LEAST_POWER * _expected_power(data):
-        raise InputError(f"the penalties α {config.alpha:g} and β {config.beta:g} leave nothing of the map "
-                         f"({1 - zeros:.2%} of the voxels); lower them, or check ε ({strengths.epsilon:.3g})")
+        raise EmptyMap(f"the penalties α {config.alpha:g} and β {config.beta:g} leave nothing of the map "
+                       f"({1 - zeros:.2%} of the voxels); lower them, or check ε ({strengths.epsilon:.3g})")
     ones = xp.ones_like(x)
     before = smoothed_variation(data.volume, ones, strengths.mu)
     return SparseTVMap(x, strengths, gaps[-1][-1], gaps, zeros,
                        smoothed_variation(x, ones, strengths.mu) / before if before else 0.0)
+
+
+def step_after_wiener(data: FourierData, config: SparseTVConfig, *, epsilon: float) -> SparseTVMap:
+    """`sparse_tv_map` as in the iteration after one of the traditional method: γ holds the map to Wiener's."""
+    return sparse_tv_map(data, config, epsilon=epsilon, previous=data.quadratic() if config.gamma else None)
+
+
+def density_left(volume, wiener, mask) -> float:
+    """Which part of Wiener's density within a mask a map has left: Σ m x w / Σ m w², (d, d, d) each."""
+    weighted = mask * wiener
+    return float(np.vdot(weighted, volume) / max(float(np.vdot(weighted, wiener)), 1e-30))
+
+
+def check_left(found: SparseTVMap, config: SparseTVConfig, wiener, mask) -> None:
+    """Raise EmptyMap where a map has less than LEAST_LEFT of Wiener's density within the mask; numpy arrays."""
+    left = density_left(found.volume, wiener, mask)
+    if left < LEAST_LEFT:
+        raise EmptyMap(f"the penalties α {config.alpha:g} and β {config.beta:g} leave {max(left, 0):.1%} of the "
+                       f"density that Wiener's map has; lower them, or check ε ({found.strengths.epsilon:.3g})")
 
 
 def objective(data: FourierData, strengths: Strengths, x, previous=None) -> float:
@@ -143,6 +167,7 @@ class _Convex:
         raw *= self.diagonal
         raw -= self.pull
         slope = self.data.inverse(raw, overwrite=True)
+        del raw
         self._scale = flux_scale(x, self.weight, self.strengths.mu, threads, self._scale)
         return proximal_step(x, slope, self._scale, self.step, self.limit, threads, out)
 
