@@ -2,7 +2,8 @@
 # The peer of benchmarks/refinement.py: RELION's 3D auto-refine on the same particles, from the same low-passed start.
 # Usage: [THREADS=1] [SEED=1] [PEER=benchmarks/peer] [CPU_LIMIT=20000]
 #     benchmarks/relion_auto_refine.sh SET OUTPUT DIAMETER SYMMETRY START_A
-#   SET     a folder that benchmarks/refinement.py simulated (DIR/sets/NAME); OUTPUT  a new folder
+#   SET     a folder that benchmarks/refinement.py simulated (DIR/sets/NAME); OUTPUT  a new folder, or that of a
+#           finished run, which is only judged
 #   DIAMETER in Å, SYMMETRY, START_A: the initial low-pass, Å; all as refinement.py gives them
 # The options are those that RELION 3.1.3's own scheduler writes for a new Refine3D job whose form is left as it is
 # (relion_pipeliner --addJob Refine3D, then --RunJobs: note.txt holds the command). auto-refine needs three MPI ranks:
@@ -20,8 +21,10 @@ command=(relion_refine_mpi --o "$output/run" --auto_refine --split_random_halves
     --skip_gridding --ctf --particle_diameter "$diameter" --flatten_solvent --zero_mask --oversampling 1
     --healpix_order 2 --auto_local_healpix_order 4 --offset_range 5 --offset_step 2 --sym "$symmetry"
     --low_resol_join_halves 40 --norm --scale --j "${THREADS:-1}" --random_seed "${SEED:-1}")
-[ ! -e "$output" ] || { echo "$output exists; give a new folder" >&2; exit 1; }
-mkdir -p "$output" "$peer"
+mkdir -p "$peer"
+if [ ! -e "$output/run_class001.mrc" ]; then
+[ ! -e "$output" ] || { echo "$output holds no finished run; give a new folder" >&2; exit 1; }
+mkdir -p "$output"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 cd "$set_folder"
 # each rank times itself: the first one, which polls for messages, is no work
@@ -37,6 +40,7 @@ CPU_LIMIT=${CPU_LIMIT:-20000} RANK_TIMES=$output mpirun --oversubscribe -n 3 "$o
     > "$output/run.log" 2>&1 || status=$?
 tr '\r' '\n' < "$output/run.log" | grep -v -e '~~' -e ',_,' > "$peer/relion_auto_refine_$name.log" || true
 [ "$status" = 0 ] || { tail -20 "$output/run.log" >&2; echo "RELION ended with $status" >&2; exit 1; }
+fi
 cd "$here"
 "${PYTHON:-python}" - "$peer/relion_auto_refine_$name.json" "$set_folder" "$output" "$symmetry" "${command[@]}" <<'PYTHON'
 import json, os, re, subprocess, sys
@@ -49,7 +53,7 @@ path, folder, output, symmetry, *command = sys.argv[1:]
 particles, output = read_set(Path(folder)), Path(output)
 user = [float([line for line in (output / f"rank{rank}.txt").read_text().splitlines()
                if re.fullmatch(r"[0-9. ]+", line)][-1].split()[1]) for rank in (1, 2)]
-found = read_particles(output / "run_data.star")
+found = read_particles(output / "run_data.star", images_must_exist=False)
 order = {index: row for row, index in enumerate(zip(found.stack_id, found.stack_index))}
 found = found.take([order[(0, index)] for index in particles.table.stack_index])
 angle, shift = pose_errors(found, particles.table, symmetry)
