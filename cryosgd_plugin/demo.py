@@ -141,8 +141,8 @@ def _pictures(folder, simulation, reconstruction):
     from .core.shells import crossing_resolution, fsc
     from .engines.align import align_volume
     from .io.pictures import save_fsc_png
+    from .io.volume_data import open_volume
     from .io.volumes import read_volume, write_volume
-    from .viewers.volume_data import open_volume
     from .viewers.volume_figure import save_volume_picture
     folder.mkdir(parents=True, exist_ok=True)
     truth, pixel_size = read_volume(simulation.outputVolume.getFileName())

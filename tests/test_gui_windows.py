@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.skipif(
     not os.environ.get("DISPLAY"), reason="needs a display: start Xvfb and set DISPLAY (.ci/run does both)")]
 
 from cryosgd_plugin.core.errors import InputError
-from cryosgd_plugin.viewers.volume_data import VolumeData
+from cryosgd_plugin.io.volume_data import VolumeData
 
 
 @pytest.fixture

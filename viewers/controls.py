@@ -4,10 +4,11 @@ from __future__ import annotations
 import tkinter as tk
 from tkinter import ttk
 
+from ..io.section_state import PROJECTIONS, SLICES, harder
+from ..io.volume_data import AXES
 from .surface import view_along
 from .tk_figure import REFRESH_SECONDS
-from .view_state import PROJECTIONS, SLICES, ViewState
-from .volume_data import AXES
+from .view_state import ViewState
 
 WIDTH = 236
 SIGMA_RANGE = (-3.0, 12.0)
@@ -163,9 +164,7 @@ class Controls:
     def _contrast_moved(self, value):
         if self._following:
             return
-        low, high = ViewState.of(self.data).grey_range
-        half = (high - low) / 2 * 2.0 ** -float(value)
-        self.state.grey_range = ((low + high) / 2 - half, (low + high) / 2 + half)
+        self.state.grey_range = harder(ViewState.of(self.data).grey_range, float(value))
         self.window.redraw_planes()
         self.window.picture.histogram.update()
 

@@ -12,7 +12,7 @@ from ..io.abinitio_pictures import symmetry_in_use
 from ..io.fsc_star import read_fsc
 from ..io.result_folder import FSC, PARTICLES, result_name
 from ..io.star_tables import block_tags, number_column, read_document
-from .volume_data import open_volume
+from ..io.volume_data import open_volume
 
 
 def volume_paths(folder, structures, iterations=None):

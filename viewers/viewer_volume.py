@@ -11,7 +11,7 @@ from pwem.viewers import Chimera
 
 from ..convert import volumes_in
 from ..core.errors import InputError
-from .volume_data import open_volume
+from ..io.volume_data import open_volume
 
 
 class CryosgdVolumeViewer(pwviewer.Viewer):
