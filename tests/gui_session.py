@@ -170,6 +170,14 @@ class GuiSession:
         self.root.after(DIALOG_MS, self._watch_dialogs)
 
 
+def keep_picture(name):
+    """Save the screen as NAME.png in $CRYOSGD_SCREENSHOTS, where it is set."""
+    folder = os.environ.get("CRYOSGD_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(Path(folder) / f"{name}.png")
+
+
 def destroy_tk(hidden_root):
     """Destroy a Tk interpreter and what pyworkflow keeps of it for the whole process: images and fonts."""
     hidden_root.destroy()

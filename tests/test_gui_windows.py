@@ -156,6 +156,22 @@ def test_looking_along_an_axis(window):
     assert window.picture.state.half_width_a > 0 and window.picture.state.rotation[2, 2] > 0.5
 
 
+def test_a_volume_is_compared_with_its_neighbour(window):
+    from cryosgd_plugin.viewers.compare_window import CompareWindow
+    opened, show = [], CompareWindow.show
+    CompareWindow.show = lambda other, **_: (opened.append(other), show(other))
+    try:
+        next(widget for widget in window.controls.frame.winfo_children()
+             if widget.winfo_class() == "TButton" and widget.cget("text") == "Compare with…").invoke()
+    finally:
+        CompareWindow.show = show
+    pump(window, 0.5)
+    other, = opened
+    assert [one.data.label for one in other.maps] == ["iteration 30", "iteration 20"]
+    assert other.maps[1].factor == pytest.approx(1.5, rel=0.01)
+    other.close()
+
+
 def test_the_newest_volume_is_followed(window, volumes):
     assert window.shown == 2 and "iteration 30" in window.picture.title.get_text()
     volumes.append(("iteration 40", lambda: ball(4, "iteration 40")))

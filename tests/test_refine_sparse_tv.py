@@ -28,6 +28,14 @@ def test_it_converges_and_says_what_its_maps_are(run):
     assert all(one["variation"] < 0.9 and one["gap"] < 0.1 for one in said["maps"])
 
 
+def test_wieners_map_of_the_same_poses_is_kept_beside(run):
+    engine, _, _ = run
+    assert engine.traditional.shape == engine.whole.shape
+    assert np.all(fsc(engine.traditional[0], engine.whole[0], mask=engine.sphere)[1:6] > 0.9)
+    outside = engine.sphere < 0.01
+    assert np.abs(engine.traditional[0][outside]).std() > 2 * np.abs(engine.whole[0][outside]).std()
+
+
 def test_resolution_is_that_of_unregularised_halves(run):
     """What the record claims is the FSC of `halves`, which hold noise where the references are empty."""
     engine, records, _ = run
@@ -62,6 +70,7 @@ def test_it_goes_on_from_its_state(run):
     next(steps)
     next(other.steps())
     np.testing.assert_array_equal(again.references, other.references)
+    np.testing.assert_array_equal(again.traditional, other.traditional)
 
 
 def test_penalties_that_empty_the_map_end_the_run_at_its_first_map():

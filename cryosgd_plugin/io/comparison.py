@@ -1,7 +1,7 @@
 """Maps to be compared on the same slice and contour: what links them, whatever their boxes and density units."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -69,6 +69,10 @@ class ComparisonView:
         known = all(one.factor is not None for one in maps)
         return cls(level if known else survey.in_sigma(level), DENSITY if known else SIGMA,
                    planes=default_planes(len(maps)))
+
+    def at(self, position_a) -> "ComparisonView":
+        """The same view of another place."""
+        return replace(self, position_a=list(position_a))
 
     def level_of(self, one):
         """The contour in a map's own densities."""

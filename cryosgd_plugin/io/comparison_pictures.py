@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from .axes_pictures import COLOURS, GREY, GRID
-from .comparison import ALL_PLANES, DENSITY, ComparisonView, compared, default_planes
+from .comparison import ALL_PLANES, DENSITY, ComparisonView, compared, default_planes, voxel_at
 from .pictures import _figure, _save
 from .plane_panel import CONTOUR_COLOUR, PlanePanel
 
@@ -24,10 +24,10 @@ class ComparisonFigure:
         self.show(maps, view or ComparisonView.of(maps))
 
     def show(self, maps, view):
-        """Put other maps, or other planes of them, in place."""
+        """Put other maps, or other planes of them, in place; InputError, and nothing changed, where one can't be."""
+        states = view.section_states(maps)
         self.maps, self.view, self.drawn = maps, view, view.planes
         self.figure.clear()
-        states = view.section_states(maps)
         self.panels = [PlanePanel(self.figure.add_axes([0, 0, 1, 1], label=f"map {number}, plane {normal}"), one.data,
                                   state, normal, heading=one.data.label)
                        for number, (one, state) in enumerate(zip(maps, states)) for normal in view.planes]
@@ -48,6 +48,10 @@ class ComparisonFigure:
             panel.update()
             self._zoom(panel)
         self._draw_levels(states)
+
+    def voxel_of_first(self):
+        """The voxel [z, y, x] of the first map at the cross-hair."""
+        return voxel_at(self.maps[0].data, self.view.position_a)
 
     def panel_of(self, axes):
         """The plane drawn on these axes, or None."""
