@@ -24,13 +24,14 @@ class GuiSession:
     windows : every Scipion window opened since, in order; dialogs : (title, text) of every dialog that came up
     errors : exceptions of Tk's callbacks, which Tk only prints; `pump` raises the first
     answers : {title of a dialog: text of the button to press}; any other dialog gets its default button
+    until : {title of a dialog: function}; the button is not pressed before the function gives True
     """
 
     def __init__(self, project_path, screenshots, monkeypatch):
         self.screenshots = Path(screenshots)
         self.screenshots.mkdir(parents=True, exist_ok=True)
-        self.windows, self.dialogs, self.answers, self.errors = [], [], {}, []
-        self._shots = 0
+        self.windows, self.dialogs, self.answers, self.until, self.errors = [], [], {}, {}, []
+        self._shots, self._seen = 0, set()
         # showing a window enters the main loop; here the test turns the loop by itself, in `pump`
         monkeypatch.setattr(tk.Misc, "mainloop", lambda widget, n=0: None)
         original = Window.__init__
@@ -160,6 +161,12 @@ class GuiSession:
         for dialog in _dialogs_below(self.root):
             text = " ".join(_texts(dialog))
             if not dialog.winfo_viewable():
+                continue
+            if str(dialog) not in self._seen:
+                # it may still wait for its own visibility, and bears no closing before
+                self._seen.add(str(dialog))
+                continue
+            if not self.until.get(dialog.title(), lambda: True)():
                 continue
             self._shots += 1
             ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(self.screenshots / f"{self._shots:02d}_dialog.png")

@@ -227,7 +227,10 @@ def test_figure_window_refreshes_and_keeps_the_last_picture(no_main_loop):
 
 
 def test_table_window_shows_all_rows(no_main_loop):
-    from cryosgd_plugin.viewers.tk_table import TableWindow
+    from tkinter.font import Font
+
+    from cryosgd_plugin.tests.gui_session import keep_picture
+    from cryosgd_plugin.viewers.tk_table import VALUE_PX, TableWindow
     window = TableWindow("test", [("outcome", "all well"), ("parameters", None), ("seed", "5")])
     window.show()
     pump(window)
@@ -237,4 +240,14 @@ def test_table_window_shows_all_rows(no_main_loop):
     window = TableWindow("test", [("outcome", sentence)])
     shown = window.texts()
     assert [name for name, _ in shown] == ["outcome", ""] and " ".join(line for _, line in shown) == sentence
+    finish(window)
+    name = "mean of the differences of the rotations of the halves (°)"
+    path = "/".join(["", *["a_folder_of_a_user"] * 12])
+    window = TableWindow("test", [(name, "0.42"), ("path", path)])
+    shown = window.texts()
+    assert " ".join(first for first, _ in shown[:2]) == name and shown[0][1] == "0.42" and shown[1][1] == ""
+    assert "".join(line for _, line in shown[2:]) == path
+    font = Font(font="TkDefaultFont")
+    assert all(font.measure(line) <= VALUE_PX for _, line in shown)
+    keep_picture("table_window")
     finish(window)

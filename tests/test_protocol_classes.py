@@ -3,6 +3,7 @@ import importlib.util
 import os
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -133,12 +134,16 @@ class TestClasses(Project):
             classes = ClassList(self.proj, getattr(self.run_of_two, name))
             self.assertEqual([entry.number for entry in classes.entries], [1, 2], name)
             self.assertEqual([entry.size for entry in classes.entries], summary["class_sizes"], name)
-            self.assertEqual([entry.resolution_a for entry in classes.entries], summary["resolution_a"], name)
+            self.assertEqual({entry.resolution_a for entry in classes.entries}, {None}, "an ab initio run states none")
             self.assertAlmostEqual(sum(entry.share for entry in classes.entries), 1)
             first = classes.entries[0]
             np.testing.assert_array_equal(first.opener().voxels, read_volume(
                 self.run_of_two._getExtraPath("run", "class001.mrc"))[0])
             self.assertIn(f"{first.size} particles, {100 * first.share:.1f} %", first.in_words())
+        with mock.patch.object(ResultFolder, "summary", lambda folder: {"resolution_a": [9.04, None]}):
+            refined = ClassList(self.proj, self.run_of_two.outputClasses).entries
+        self.assertEqual([entry.resolution_a for entry in refined], [9.04, None])
+        self.assertTrue(refined[0].in_words().endswith("\n9.04 Å"))
         protocol = classes.particles_protocol([2])
         self.launchProtocol(protocol)
         mine = self.as_written()

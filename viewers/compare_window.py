@@ -120,7 +120,10 @@ class CompareWindow(Window):
     def _open(self, numbers):
         for number in numbers:
             if number not in self._opened:
-                self._opened[number] = self.offered[number][1]()
+                label, opener = self.offered[number]
+                self._opened[number] = opener()
+                # what the list says, which tells maps of several runs apart
+                self._opened[number].label = label
         return [self._opened[number] for number in numbers]
 
     def _show(self, maps, planes):

@@ -11,24 +11,39 @@ from .viewer_volume import volumes_of
 MAPS = (emobj.Volume, emobj.SetOfVolumes, emobj.SetOfClasses3D)
 
 
+class ProjectMap:
+    """A run's output that holds maps. Scipion's tree writes its own id on it."""
+
+    def __init__(self, run, name, output):
+        self.run, self.name, self.output = run, name, output
+
+    def volumes(self):
+        """[(label, opener)]: of a set all of its maps, of a volume itself without its halves."""
+        found = volumes_of(self.output)
+        if isinstance(self.output, emobj.Volume):
+            del found[1:]
+        return [(f"{self.run.getRunName()}: {label}", opener) for label, opener in found]
+
+
 class ProjectMaps(TreeProvider):
-    """The volumes, sets of volumes and 3D classes among the outputs of a project's runs, the newest first."""
+    """The volumes, sets of volumes and 3D classes among the outputs of a project's runs, the newest first; no masks."""
 
     def __init__(self, project):
         TreeProvider.__init__(self)
-        self.outputs = [(run, name, output) for run in reversed(project.getRuns())
-                        for name, output in run.iterOutputAttributes() if isinstance(output, MAPS)]
+        self.outputs = [ProjectMap(run, name, output) for run in reversed(project.getRuns())
+                        for name, output in run.iterOutputAttributes()
+                        if isinstance(output, MAPS) and not isinstance(output, emobj.VolumeMask)]
 
     def getColumns(self):
-        return [("Map", 340), ("Info", 300)]
+        return [("Map", 440), ("Info", 300)]
 
     def getObjects(self):
         return self.outputs
 
     def getObjectInfo(self, entry):
-        run, name, output = entry
-        return {"key": f"{run.getObjId()}.{name}", "text": f"{run.getRunName()} › {name}",
-                "values": (str(output).replace(output.getClassName(), "").strip(),), "selected": False, "parent": None}
+        return {"key": f"{entry.run.getObjId()}.{entry.name}", "text": f"{entry.run.getRunName()} › {entry.name}",
+                "values": (str(entry.output).replace(entry.output.getClassName(), "").strip(),), "selected": False,
+                "parent": None}
 
 
 def choose_maps(project, root) -> list:
@@ -42,5 +57,4 @@ def choose_maps(project, root) -> list:
     dialog = ListDialog(root, "Maps of this project", provider, "Several can be chosen, with Ctrl.")
     if not dialog.resultYes():
         return []
-    return [(f"{run.getRunName()}: {label}", opener) for run, _, output in dialog.values
-            for label, opener in volumes_of(output)[:None if isinstance(output, MAPS[1:]) else 1]]
+    return [volume for entry in dialog.values for volume in entry.volumes()]
