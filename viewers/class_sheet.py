@@ -24,7 +24,7 @@ class ClassSheetWindow(Window):
         self.classes, self.ticks = classes, {}
         size = sheet_size(3, len(classes.entries))
         self.figure = Figure(figsize=(size[0], size[1] + 0.2), dpi=DPI)
-        drawn = [(entry.in_words(), _sections(entry)) for entry in classes.entries]
+        drawn = [_words_and_sections(entry) for entry in classes.entries]
         self._scrolled = tk.Canvas(self.root, highlightthickness=0, background="white")
         self.canvas, widget = place_canvas(self._scrolled, self.figure)
         self.columns = draw_class_columns(self.figure, f"{len(drawn)} classes, central slices", drawn)
@@ -121,10 +121,11 @@ class ClassSheetWindow(Window):
                 self.follow()
 
 
-def _sections(entry):
-    """([central sections across z, y, x], Å/px) of a class's map; None where it can't be read."""
+def _words_and_sections(entry):
+    """(words, ([central sections across z, y, x], Å/px)) of a class; no sections where its map can't be read."""
     try:
         data = entry.opener()
     except InputError:
-        return None
-    return [data.plane(axis, data.centre[axis]) for axis in range(3)], float(data.voxel_size_a[2])
+        return f"{entry.in_words()}\nits map can't be read", None
+    sections = [data.plane(axis, data.centre[axis]) for axis in range(3)]
+    return entry.in_words(), (sections, float(data.voxel_size_a[2]))

@@ -26,13 +26,14 @@ class CompareWindow(Window):
     """
 
     def __init__(self, title, offered, chosen, master=None):
+        self.offered, self.chosen = list(offered), list(chosen)
+        self.matched, self._opened, self._dragged = True, {}, None
+        maps = compared(self._open(self.chosen))     # before there is a window that would be left behind
         Window.__init__(self, title, master, minsize=(860, 620))
-        self.offered, self.matched, self._opened, self._dragged = list(offered), True, {}, None
         self.timers = Timers(self.root)
-        self.chosen = list(chosen)
         self.figure = Figure(figsize=(11.0, 8.6), dpi=96)
         self.canvas, widget = place_canvas(self.root, self.figure)
-        self.picture = ComparisonFigure(self.figure, compared(self._open(self.chosen)))
+        self.picture = ComparisonFigure(self.figure, maps)
         self.status = ttk.Label(self.root, text="", padding=(8, 2), anchor="w")
         self.controls = CompareControls(self)
         widget.grid(row=0, column=0, sticky="news")
@@ -71,9 +72,10 @@ class CompareWindow(Window):
                 raise InputError("choose a map, or two to compare")
             if len(numbers) > MOST_MAPS:
                 raise InputError(f"{len(numbers)} maps don't fit into one window; choose {MOST_MAPS} at most")
-            volumes = self._open(numbers)
-            self._show(compared(volumes, self.matched), default_planes(len(volumes))
-                       if default_planes(len(volumes)) != default_planes(len(self.maps)) else self.view.planes)
+            usual, planes = default_planes(len(numbers)), self.view.planes
+            if usual != default_planes(len(self.maps)):
+                planes = usual
+            self._show(compared(self._open(numbers), self.matched), planes)
             self.chosen = list(numbers)
             label = ", ".join(self.offered[number][0] for number in numbers)
         except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import pwem.objects as emobj
 import pyworkflow.viewer as pwviewer
 
+from ..convert import volumes_in
 from ..core.errors import InputError
 from .viewer_volume import title_of, volumes_of
 
@@ -22,8 +23,9 @@ class CryosgdCompareViewer(pwviewer.Viewer):
         except InputError as error:
             return [self.errorMessage(str(error), "Maps side by side")]
         # of a set the maps themselves, of a single map its halves beside it
-        maps = [number for number, (label, _) in enumerate(volumes) if ", half " not in label] or [0]
-        chosen = maps[:SHOWN_FIRST] if len(maps) > 1 else range(len(volumes))
+        labels = [label for label, _ in volumes_in(obj)]
+        maps = [number for number, (label, _) in enumerate(volumes) if label in labels]
+        chosen = maps[:SHOWN_FIRST] if len(maps) > 1 else list(range(len(volumes)))
         return [CompareView(f"CryoSGD: {title_of(obj, self.protocol)}, side by side", volumes, chosen,
                             self.formWindow)]
 

@@ -43,7 +43,7 @@ def run(arguments) -> int:
     if len(labels) != len(arguments.maps):
         raise InputError(f"{len(labels)} labels were given for {len(arguments.maps)} maps; give one for each, or none")
     if not arguments.zoom >= 1:
-        raise InputError(f"a zoom of {arguments.zoom:g} shows less than nothing around the boxes; give 1 or more")
+        raise InputError(f"a zoom of {arguments.zoom:g} is less than 1, which shows whole boxes; give 1 or more")
     if arguments.pixel_size is not None and not arguments.pixel_size > 0:
         raise InputError(f"--pixel-size {arguments.pixel_size:g} Å/px is not positive")
     check_absent(arguments.output, arguments.overwrite)

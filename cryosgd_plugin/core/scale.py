@@ -15,8 +15,8 @@ LEAST_SHELLS = 3
 def matching_factor(volume, reference):
     """(factor, shells): factor · volume is nearest to the reference, in least squares over the shells 1 … shells.
 
-    volume, reference : (d, d, d), in one frame. The shells are those before their FSC first falls below 0.5; without
-    shell 0, a constant that one of the maps has on top counts for nothing.
+    volume, reference : (d, d, d), in one frame. The shells are those before their FSC first falls below AGREED_FSC;
+    without shell 0, a constant that one of the maps has on top counts for nothing.
     Returns (None, shells) where these are fewer than LEAST_SHELLS. Raises InputError for maps of different boxes.
     """
     below = np.flatnonzero(fsc(volume, reference)[1:] < AGREED_FSC)

@@ -80,7 +80,7 @@ class ComparisonFigure:
             panel.axes.set_position([x / across, y / up, width / across, height / up])
             label = self.maps[number // len(self.drawn)].data.label
             panel.heading = shortened(label, int(CHARACTERS_PER_INCH * (width + 0.3)) - len(", z = -100.0 Å"))
-            panel.axes.set_title(panel._title(), fontsize=9, color=panel.axes.title.get_color(), pad=4)
+            panel.write_title()
         wide = max(1.0, across - LEFT - RIGHT - KEY_WIDTH)
         self.histogram.set_position([LEFT / across, BOTTOM / up, wide / across, key / up])
 
@@ -155,10 +155,7 @@ def draw_comparison(figure, volumes, matched=True, **settings):
     of what suits the maps. Raises InputError for a volume without a finite voxel.
     """
     maps = compared(volumes, matched)
-    view = ComparisonView.of(maps)
-    if "unit" in settings and "level" not in settings:
-        settings = {**settings, "level": view.in_unit(settings["unit"], maps)}
-    return ComparisonFigure(figure, maps, replace(view, **settings))
+    return ComparisonFigure(figure, maps, replace(ComparisonView.of(maps), **settings))
 
 
 def comparison_size(count, planes=ALL_PLANES):
@@ -183,4 +180,3 @@ def shortened(label, characters):
         return label
     kept = max(4, characters - 1)
     return label[:kept - kept // 2] + "…" + label[len(label) - kept // 2:]
-

@@ -52,6 +52,10 @@ class PlanePanel:
             line.set_visible(self.state.cross_hair and not self.projecting)
             line.set_xdata([at, at]) if axis == self.right else line.set_ydata([at, at])
         self._trace(picture)
+        self.write_title()
+
+    def write_title(self):
+        """Say which section of what is shown."""
         self.axes.set_title(self._title(), fontsize=9, color=AXIS_COLOURS[self.normal], pad=4)
 
     def picture(self):

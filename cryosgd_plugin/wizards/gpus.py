@@ -11,7 +11,7 @@ from pyworkflow.wizard import DESKTOP_TKINTER, Wizard
 
 from ..core.errors import InputError
 from ..plugin import Plugin
-from ..protocols import ProtCryosgdAbInitio
+from ..protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV
 
 QUERY = ["nvidia-smi", "--query-gpu=index,name,memory.total,memory.used,utilization.gpu",
          "--format=csv,noheader,nounits"]
@@ -38,7 +38,8 @@ class Gpu:
 
 class CryosgdGpuWizard(Wizard):
     """Choose GPUs among those that the machine shows."""
-    _targets = [(ProtCryosgdAbInitio, ["gpuWizard"])]
+    _targets = [(protocol, ["gpuWizard"]) for protocol in (
+        ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV)]
     _environments = [DESKTOP_TKINTER]
 
     def show(self, form, *params):

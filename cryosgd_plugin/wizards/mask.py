@@ -32,7 +32,8 @@ class CryosgdMaskWizard(Wizard):
         try:
             first, second = half_maps_of(volume)
             data = VolumeData(0.5 * (first + second), volume.getSamplingRate(), label="mean of the half-maps")
-            shape = MaskShape(*(getattr(protocol, field).get() for field in FIELDS))
+            given = {name: getattr(protocol, field).get() for field, name in FIELDS.items()}
+            shape = MaskShape(**{name: value for name, value in given.items() if value is not None})
             dialog = MaskDialog(form.root, data, shape, protocol.particleDiameter.get())
         except (InputError, ValueError) as error:
             form.showError(str(error))
