@@ -8,8 +8,6 @@ from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.engines.refine.engine import Refinement
-from cryosgd_plugin.io.volumes import read_volume
-from cryosgd_plugin.job.refine_results import save_pictures, write_maps
 from cryosgd_plugin.tests.abinitio_samples import density, particles
 from cryosgd_plugin.tests.test_refine import CONFIG, refined
 
@@ -28,22 +26,6 @@ def test_it_converges_and_says_what_its_maps_are(run):
     said = records[-1]["sparse_tv"]
     assert np.shape(said["penalties"]) == (2, 1, 2) and len(said["maps"]) == 2
     assert all(one["variation"] < 0.9 and one["gap"] < 0.1 for one in said["maps"])
-
-
-def test_wieners_map_of_the_same_poses_is_kept_beside(run):
-    engine, _, _ = run
-    assert engine.traditional.shape == engine.whole.shape
-    assert np.all(fsc(engine.traditional[0], engine.whole[0], mask=engine.sphere)[1:6] > 0.9)
-    outside = engine.sphere < 0.01
-    assert np.abs(engine.traditional[0][outside]).std() > 2 * np.abs(engine.whole[0][outside]).std()
-
-
-def test_it_leaves_wieners_map_and_the_picture_of_both(run, tmp_path):
-    engine, records, _ = run
-    write_maps(tmp_path.joinpath, engine)
-    np.testing.assert_array_equal(read_volume(tmp_path / "traditional.mrc")[0], engine.traditional[0])
-    save_pictures(tmp_path, engine, records)
-    assert (tmp_path / "comparison.png").stat().st_size > 20_000
 
 
 def test_resolution_is_that_of_unregularised_halves(run):
@@ -80,7 +62,6 @@ def test_it_goes_on_from_its_state(run):
     next(steps)
     next(other.steps())
     np.testing.assert_array_equal(again.references, other.references)
-    np.testing.assert_array_equal(again.traditional, other.traditional)
 
 
 def test_penalties_that_empty_the_map_end_the_run_at_its_first_map():

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ..core.errors import InputError
 from ..io.comparison import ALL_PLANES, DENSITY, SIGMA
-from ..io.comparison_pictures import save_comparison_png
+from ..io.comparison_pictures import save_side_by_side_png
 from ..io.files import check_absent
 from ..io.volume_data import AXES, open_volume
 
@@ -56,7 +56,7 @@ def run(arguments) -> int:
         settings.update(unit=SIGMA, level=arguments.sigma)
     elif arguments.level is not None:
         settings.update(unit=DENSITY, level=arguments.level)
-    maps = save_comparison_png(arguments.output, volumes, matched=not arguments.as_they_are, **settings)
+    maps = save_side_by_side_png(arguments.output, volumes, matched=not arguments.as_they_are, **settings)
     for number, one in enumerate(maps):
         print(f"{one.data.label}: {one.in_words() or ('the densities that count' if number == 0 else 'as it is')}")
     print(f"wrote {arguments.output}")

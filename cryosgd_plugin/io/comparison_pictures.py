@@ -166,7 +166,7 @@ def comparison_size(count, planes=ALL_PLANES):
             TOP + BOTTOM + rows * (panel + BETWEEN_ROWS) + max(HISTOGRAM, KEY_LINE * (count + 1)))
 
 
-def save_comparison_png(path, volumes, matched=True, **settings):
+def save_side_by_side_png(path, volumes, matched=True, **settings):
     """Save `draw_comparison` as a PNG; returns its [ComparedMap]."""
     figure = _figure(*comparison_size(len(volumes), settings.get("planes", default_planes(len(volumes)))), layout=None)
     drawn = draw_comparison(figure, volumes, matched, **settings)

@@ -1,12 +1,24 @@
-"""Picture of a sparse + total-variation map: how its penalties were chosen."""
+"""Pictures of a sparse + total-variation map: beside the traditional one, and how its penalties were chosen."""
 from __future__ import annotations
 
 import numpy as np
 
 from .axes_pictures import GRID
+from .comparison_pictures import save_side_by_side_png
 from .pictures import _figure, _save
+from .volume_data import VolumeData
 
 CHOICE_SIZE = (8.0, 3.6)
+
+
+def save_comparison_png(path, traditional, regularised, pixel_size: float, level: float = None):
+    """Save both maps (d, d, d) on the same slices as a PNG, in the units that they share.
+
+    level : of the contour, None for a proposed one
+    """
+    save_side_by_side_png(path, [VolumeData(traditional, pixel_size, "traditional (Wiener)"),
+                                 VolumeData(regularised, pixel_size, "sparse + TV")], matched=False,
+                          **({} if level is None else {"level": level}))
 
 
 def draw_choice(figure, choices):

@@ -5,7 +5,6 @@ import numpy as np
 
 from ..core.classes import posterior_tag
 from ..io.certificate_picture import save_certificate_png
-from ..io.comparison_pictures import save_comparison_png
 from ..io.fsc_star import write_fsc
 from ..io.model_pictures import save_model_png
 from ..io.model_star import write_model
@@ -23,7 +22,7 @@ from ..io.result_folder import (
     VOLUME,
     result_name,
 )
-from ..io.volume_data import VolumeData
+from ..io.sparse_tv_pictures import save_comparison_png
 from ..io.volumes import write_volume
 
 
@@ -97,10 +96,8 @@ def save_pictures(pictures, engine, history) -> None:
     if any(record.get("certificate") for record in history):
         save_certificate_png(history, pictures / "certificate.png")
     for k, volume in enumerate(() if engine.traditional is None else engine.traditional):
-        # in the same units: the data are
-        save_comparison_png(pictures / result_name(COMPARISON, k, config.classes),
-                            [VolumeData(volume, config.pixel_size, "traditional (Wiener)"),
-                             VolumeData(engine.whole[k], config.pixel_size, "sparse + TV")], matched=False)
+        save_comparison_png(pictures / result_name(COMPARISON, k, config.classes), volume, engine.whole[k],
+                            config.pixel_size)
     for k, volume in enumerate(engine.whole):
         title = "Refined map" if config.classes == 1 else f"Class {k + 1}"
         file = result_name(VOLUME, k, config.classes).replace(".mrc", ".png")

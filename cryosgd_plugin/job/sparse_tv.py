@@ -6,13 +6,11 @@ import numpy as np
 from ..core.shells import crossing_resolution
 from ..core.symmetry import point_group
 from ..engines.sparse_tv.of_halves import regularise_halves
-from ..io.comparison_pictures import save_comparison_png
 from ..io.files import check_new_folder, make_new_folder
 from ..io.pictures import save_fsc_png
-from ..io.result_folder import COMPARISON, SUMMARY, TRADITIONAL, VOLUME
+from ..io.result_folder import SUMMARY
 from ..io.runfolder import write_json
-from ..io.sparse_tv_pictures import save_choice_png
-from ..io.volume_data import VolumeData
+from ..io.sparse_tv_pictures import save_choice_png, save_comparison_png
 from ..io.volumes import read_pair, write_volume
 
 # where the diameter isn't given: this share of the box
@@ -40,14 +38,13 @@ def run_sparse_tv(paths, folder, config, *, chosen: bool, scan: bool = False, pi
 def _write(folder, found, pixel_size: float) -> dict:
     """Maps, curves, pictures and summary of RegularisedHalves; returns the summary."""
     box = len(found.traditional)
-    for name, volume in ((VOLUME, found.both.volume), ("half1_regularised.mrc", found.halves[0].volume),
-                         ("half2_regularised.mrc", found.halves[1].volume), (TRADITIONAL, found.traditional)):
-        write_volume(folder / name, volume, pixel_size)
+    for name, volume in (("volume", found.both.volume), ("half1_regularised", found.halves[0].volume),
+                         ("half2_regularised", found.halves[1].volume), ("traditional", found.traditional)):
+        write_volume(folder / f"{name}.mrc", volume, pixel_size)
     save_fsc_png(folder / "fsc.png", {MEASURED: found.measured, REGULARISED: found.regularised}, box_size=box,
                  pixel_size=pixel_size)
-    save_comparison_png(folder / COMPARISON, [VolumeData(found.traditional, pixel_size, "traditional (Wiener)"),
-                                              VolumeData(found.both.volume, pixel_size, "sparse + TV")],
-                        matched=False, level=found.both.strengths.epsilon)
+    save_comparison_png(folder / "comparison.png", found.traditional, found.both.volume, pixel_size,
+                        level=found.both.strengths.epsilon)
     if found.choices:
         save_choice_png(folder / "choice.png", found.choices)
     summary = dict(outcome=outcome(found, pixel_size), fsc=found.measured.tolist(),

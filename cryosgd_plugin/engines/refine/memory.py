@@ -15,9 +15,9 @@ SOURCE_SHARE = 0.25
 NODE_BYTES, BANK_BYTES, SCORE_BYTES = 8 + 4, 28, 12
 # float32 maps of the particles' box, for each class: references, halves, regularised halves, given and whole map …
 MAPS = 12
-# and where these are sparse and smooth: those of this and the last iteration, and the Wiener maps of each half and of
-# both together; maps that its solver holds, transforms included
-SPARSE_MAPS, SOLVER_MAPS = 7, 16
+# and where these are sparse and smooth: those of this and the last iteration, and the Wiener maps they begin with; maps
+# that its solver holds, transforms included
+SPARSE_MAPS, SOLVER_MAPS = 6, 16
 # partial sums of the back-projection are given no more than this, but for one
 PARTIAL_BYTES = 256e6
 

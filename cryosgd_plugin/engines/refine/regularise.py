@@ -65,12 +65,14 @@ class SparseTV:
     traditional : (K, box, box, box) float32, Wiener's maps of both halves in the newest iteration
     """
 
+    traditional = None
+
     def __init__(self, config, chosen: bool, *, pixel_size: float, diameter_a: float, classes: int, operators,
                  seed: int, threads: int):
         self.config, self.chosen, self.threads = config, chosen, threads
         self.pixel_size, self.diameter_a, self.operators, self.seed = pixel_size, diameter_a, operators, seed
         self.penalties = np.tile([config.alpha, config.beta], (2, classes, 1)).astype(float)
-        self.chosen_at, self.previous, self.traditional = 0, None, None
+        self.chosen_at, self.previous = 0, None
         self._found, self._kept = [], None
 
     def halves(self, wiener, sums, halves, curves, radius, mask, last=False):
