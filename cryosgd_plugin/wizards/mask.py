@@ -7,11 +7,13 @@ from pyworkflow.wizard import DESKTOP_TKINTER, Wizard
 
 from ..convert.maps import half_maps_of
 from ..core.errors import InputError
+from ..core.settings import need
 from ..engines.mask import EDGE_PX, MaskShape
 from ..engines.validation.halves import automatic_mask
 from ..io.pictures import _grey_range
 from ..io.volume_data import VolumeData
 from ..protocols import ProtCryosgdPostprocess, ProtCryosgdValidate
+from ..protocols.half_maps import complaints_of_halves
 from .figure_dialog import FigureDialog
 
 INSIDE, EDGE = "#ff9f1c", "#74c0fc"
@@ -26,17 +28,23 @@ class CryosgdMaskWizard(Wizard):
     def show(self, form, *params):
         protocol = form.protocol
         volume = protocol.inputVolume.get()
-        if volume is None or not volume.hasHalfMaps():
+        if volume is None:
             form.showError("Choose a map with half-maps first; the mask is made of them.")
+            return
+        complaints = complaints_of_halves(volume)
+        if complaints:
+            form.showError(complaints[0])
             return
         try:
             first, second = half_maps_of(volume)
+            need(first.shape == second.shape, f"the half-maps have boxes of {len(first)} and {len(second)} px; give two "
+                 "halves of one refinement")
             data = VolumeData(0.5 * (first + second), volume.getSamplingRate(), label="mean of the half-maps")
             given = {name: getattr(protocol, field).get() for field, name in FIELDS.items()}
             shape = MaskShape(**{name: value for name, value in given.items() if value is not None})
             dialog = MaskDialog(form.root, data, shape, protocol.particleDiameter.get())
-        except (InputError, ValueError) as error:
-            form.showError(str(error))
+        except InputError as error:
+            form.showError(str(error)[:1].upper() + str(error)[1:])
             return
         if dialog.resultYes():
             for field, name in FIELDS.items():
