@@ -37,8 +37,8 @@ class CryosgdMaskWizard(Wizard):
             return
         try:
             first, second = half_maps_of(volume)
-            need(first.shape == second.shape, f"the half-maps have boxes of {len(first)} and {len(second)} px; give two "
-                 "halves of one refinement")
+            need(first.shape == second.shape, f"the half-maps have boxes of {len(first)} and {len(second)} px; give "
+                 "two halves of one refinement")
             data = VolumeData(0.5 * (first + second), volume.getSamplingRate(), label="mean of the half-maps")
             given = {name: getattr(protocol, field).get() for field, name in FIELDS.items()}
             shape = MaskShape(**{name: value for name, value in given.items() if value is not None})
