@@ -79,11 +79,12 @@ class ClassSheetWindow(Window):
         except InputError as error:
             self.status.configure(text=str(error))
             return
-        if window is None:
-            self.classes.project.launchProtocol(protocol)
-        else:
+        view = None if window is None else window.getViewWidget()
+        if hasattr(view, "executeProtocol"):
             # in the project's own turn, which then selects it and draws the graph anew
-            window.getViewWidget().executeProtocol(protocol)
+            view.executeProtocol(protocol)
+        else:       # the project shows its data, or there is no window of it
+            self.classes.project.launchProtocol(protocol)
         self.status.configure(text=f"Started '{protocol.getObjLabel()}': its outputParticles will be in the project")
 
     def show(self, center=True, modal=False):
