@@ -25,6 +25,8 @@ class EngineRun:
                        label="GPU IDs",
                        help="Numbers of the GPUs as nvidia-smi lists them, for example 0, or 0,1 to share the work. "
                             "A queue numbers those that it lends from 0.")
+        form.addParam("gpuWizard", params.LabelParam, label="GPUs of this machine",
+                      help="The wand lists them, with their free memory, and fills the GPU IDs above.")
 
     def _defineResourceParams(self, form):
         """Memory and scratch, in a section of their own."""

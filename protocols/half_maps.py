@@ -12,11 +12,14 @@ from ..convert.maps import half_map_paths, map_shape
 from ..core.errors import InputError
 from ..core.masks import check_mask_frame
 from ..core.settings import need
+from ..engines.mask import EDGE_PX, MaskShape
 from ..engines.validation.postprocess import PostprocessConfig
 from ..io.result_folder import MASK, MODEL_FOLDER, SUMMARY, VOLUME, ResultFolder
 from ..io.validation_folder import ValidationFolder
 from .engine_run import EngineRun, sentence_of
 from .form_fields import FilledForm, add
+
+SHAPE = MaskShape()
 
 
 class HalfMapsRun(FilledForm, EngineRun):
@@ -42,6 +45,15 @@ class HalfMapsRun(FilledForm, EngineRun):
         add(group, "particleDiameter", params.FloatParam, None, "Particle diameter (Å)", allowsNull=True,
             help="Where no mask is given, one is made of the density within this sphere. Empty: 90 % of the box, right "
                  "for most. Give it where ice or neighbours get into the mask.")
+        none_given = "inputMask is None"
+        add(group, "maskThreshold", params.FloatParam, SHAPE.threshold, "Mask threshold", condition=none_given,
+            help="Of the mask that is made: density that belongs to the particle, as a share of the brightest density "
+                 "of the map low-passed to 15 Å, 0 to 1. Typical 0.1 to 0.3; the wand shows the mask on slices. Less "
+                 "for weak parts, more where noise gets into the mask.")
+        add(group, "maskExtend", params.FloatParam, SHAPE.extend_a, "Widen the mask by (Å)", condition=none_given,
+            help="How far it is grown beyond that density. Typical 6; less than 3 cuts into the particle.")
+        add(group, "maskEdge", params.FloatParam, SHAPE.edge_a, "Soft edge (Å)", condition=none_given,
+            help=f"Beyond that. Typical 9; {EDGE_PX:g} px are taken at least, as a harder edge correlates by itself.")
         add(group, "halfPlane", params.BooleanParam, False, "Count shells as RELION does?",
             help="Yes counts the half transform, in which the coefficients of one plane are there twice. No counts "
                  "every coefficient once. Only the smallest shells differ; Yes to compare with RELION's table.")
@@ -77,6 +89,9 @@ class HalfMapsRun(FilledForm, EngineRun):
         if self.inputMask.get() is not None:
             volume_to_mrc(self.inputMask.get(), self._getTmpPath("mask.mrc"))
             words += ["--mask", self._getTmpPath("mask.mrc")]
+        else:
+            shape = self._maskShape()
+            words += ["--mask-threshold", shape.threshold, "--mask-extend", shape.extend_a, "--mask-edge", shape.edge_a]
         for option, value in (("--diameter", self.particleDiameter.get()), ("--bfactor", self.bfactor.get()),
                               ("--mtf", self.mtfFile.get()), ("--mtf-pixel-size", self.mtfPixelSize.get()),
                               ("--seed", self.seed.get())):
@@ -115,8 +130,12 @@ class HalfMapsRun(FilledForm, EngineRun):
         """All that settles the result, in plain types."""
         given = {name: pointer.getUniqueId() for name, pointer in self.iterInputAttributes()
                  if pointer.get() is not None}
-        names = ("particleDiameter", "halfPlane", "seed", "bfactor", "mtfFile", "mtfPixelSize", *self._ownSettings())
+        names = ("particleDiameter", "maskThreshold", "maskExtend", "maskEdge", "halfPlane", "seed", "bfactor",
+                 "mtfFile", "mtfPixelSize", *self._ownSettings())
         return {**given, **{name: getattr(self, name).get() for name in names}}
+
+    def _maskShape(self):
+        return MaskShape(self.maskThreshold.get(), self.maskExtend.get(), self.maskEdge.get())
 
     def _ownSettings(self):
         return ()
@@ -155,6 +174,7 @@ class HalfMapsRun(FilledForm, EngineRun):
     def _checkNumbers(self):
         self._refuseEmptyFields()
         PostprocessConfig(self.bfactor.get(), self.halfPlane.get(), self.seed.get())
+        self._maskShape()
         for name, words in (("particleDiameter", "a particle diameter"), ("mtfPixelSize", "a pixel size of the MTF")):
             value = getattr(self, name).get()
             need(value is None or value > 0, f"{words} of {value} Å is not positive; correct it, or leave it empty")

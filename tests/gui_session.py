@@ -24,13 +24,14 @@ class GuiSession:
     windows : every Scipion window opened since, in order; dialogs : (title, text) of every dialog that came up
     errors : exceptions of Tk's callbacks, which Tk only prints; `pump` raises the first
     answers : {title of a dialog: text of the button to press}; any other dialog gets its default button
+    until : {title of a dialog: function}; the button is not pressed before the function gives True
     """
 
     def __init__(self, project_path, screenshots, monkeypatch):
         self.screenshots = Path(screenshots)
         self.screenshots.mkdir(parents=True, exist_ok=True)
-        self.windows, self.dialogs, self.answers, self.errors = [], [], {}, []
-        self._shots = 0
+        self.windows, self.dialogs, self.answers, self.until, self.errors = [], [], {}, {}, []
+        self._shots, self._seen = 0, set()
         # showing a window enters the main loop; here the test turns the loop by itself, in `pump`
         monkeypatch.setattr(tk.Misc, "mainloop", lambda widget, n=0: None)
         original = Window.__init__
@@ -161,6 +162,12 @@ class GuiSession:
             text = " ".join(_texts(dialog))
             if not dialog.winfo_viewable():
                 continue
+            if str(dialog) not in self._seen:
+                # it may still wait for its own visibility, and bears no closing before
+                self._seen.add(str(dialog))
+                continue
+            if not self.until.get(dialog.title(), lambda: True)():
+                continue
             self._shots += 1
             ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(self.screenshots / f"{self._shots:02d}_dialog.png")
             self.dialogs.append((dialog.title(), text))
@@ -168,6 +175,14 @@ class GuiSession:
             button = next(b for b in _widgets(dialog) if isinstance(b, tk.Button) and b.cget("text") == wanted)
             button.invoke()
         self.root.after(DIALOG_MS, self._watch_dialogs)
+
+
+def keep_picture(name):
+    """Save the screen as NAME.png in $CRYOSGD_SCREENSHOTS, where it is set."""
+    folder = os.environ.get("CRYOSGD_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(Path(folder) / f"{name}.png")
 
 
 def destroy_tk(hidden_root):

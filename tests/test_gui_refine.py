@@ -58,9 +58,22 @@ def test_a_refinement_and_all_that_its_viewer_shows(session):  # noqa: F811
     assert session.dialogs == []
 
 
-def test_the_sparse_refinement_in_its_window(session):  # noqa: F811
-    """The other protocol: its penalties are among the expert's fields, and it leaves unregularised half-maps."""
+def take_first(dialog):
+    """Select the first of the list, as a click would."""
+    dialog.tree.selection_set(dialog.tree.get_children()[0])
+    dialog.apply()
+    return True
+
+
+def test_the_sparse_refinement_in_its_window(session, monkeypatch):  # noqa: F811
+    """The other protocol: its penalties are among the expert's fields, it leaves unregularised half-maps, and its map
+    is compared with Wiener's."""
+    from pyworkflow.gui.dialog import ListDialog
+    from pyworkflow.gui.form import FormWindow
+    from pyworkflow.gui.project.constants import ACTION_RESULTS
     from pyworkflow.object import Pointer
+
+    from cryosgd_plugin.viewers.compare_window import CompareWindow
 
     form = session.open_from_tree("ProtCryosgdSimulate")
     session.fill(form, nParticles=120, boxSize=32, pixelSize=8.0, snr=0.5)
@@ -72,4 +85,19 @@ def test_the_sparse_refinement_in_its_window(session):  # noqa: F811
     session.shot("form_refine_sparse_tv")
     run = session.wait_status(session.execute(form), ("finished",), 300)
     assert run.outputVolume.hasHalfMaps() and run.regularisation.get() == 1
-    assert session.dialogs == []
+
+    session.press(ACTION_RESULTS, run)
+    beside = open_eye(session, session.newest(FormWindow), "showCompare", CompareWindow)
+    session.place(beside, "1340x860+60+40")
+    session.shot("maps_side_by_side")
+    assert [one.data.label for one in beside.maps] == ["final map", "traditional (Wiener)"]
+    assert 0.5 < beside.maps[1].factor < 1.5, "both are in the data's units"
+    # another map of the project, by Scipion's list
+    session.answers["Maps of this project"] = "Select"
+    monkeypatch.setattr(ListDialog, "validate", take_first)
+    beside.controls._add_of_project()
+    session.pump(0.5)
+    assert len(beside.maps) == 3 and beside.maps[2].data.label == f"{run.getRunName()}: volume.mrc"
+    session.shot("maps_side_by_side_added")
+    beside.close()
+    assert [title for title, _ in session.dialogs] == ["Maps of this project"]

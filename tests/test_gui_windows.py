@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.skipif(
     not os.environ.get("DISPLAY"), reason="needs a display: start Xvfb and set DISPLAY (.ci/run does both)")]
 
 from cryosgd_plugin.core.errors import InputError
-from cryosgd_plugin.viewers.volume_data import VolumeData
+from cryosgd_plugin.io.volume_data import VolumeData
 
 
 @pytest.fixture
@@ -156,6 +156,22 @@ def test_looking_along_an_axis(window):
     assert window.picture.state.half_width_a > 0 and window.picture.state.rotation[2, 2] > 0.5
 
 
+def test_a_volume_is_compared_with_its_neighbour(window):
+    from cryosgd_plugin.viewers.compare_window import CompareWindow
+    opened, show = [], CompareWindow.show
+    CompareWindow.show = lambda other, **_: (opened.append(other), show(other))
+    try:
+        next(widget for widget in window.controls.frame.winfo_children()
+             if widget.winfo_class() == "TButton" and widget.cget("text") == "Compare with…").invoke()
+    finally:
+        CompareWindow.show = show
+    pump(window, 0.5)
+    other, = opened
+    assert [one.data.label for one in other.maps] == ["iteration 30", "iteration 20"]
+    assert other.maps[1].factor == pytest.approx(1.5, rel=0.01)
+    other.close()
+
+
 def test_the_newest_volume_is_followed(window, volumes):
     assert window.shown == 2 and "iteration 30" in window.picture.title.get_text()
     volumes.append(("iteration 40", lambda: ball(4, "iteration 40")))
@@ -179,13 +195,13 @@ def test_a_half_written_volume_is_reported(window, volumes):
 
 
 def test_automatic_refresh(window, volumes):
-    window.schedule_refresh(0.2)
+    window.schedule_refresh(1)      # a refresh that takes longer than this would leave Tk no idle moment
     volumes.append(("iteration 40", lambda: ball(4, "iteration 40")))
-    pump(window, 0.8)
+    pump(window, 1.6)
     assert window.shown == 3
     window.schedule_refresh(0)
     volumes.append(("iteration 50", lambda: ball(5, "iteration 50")))
-    pump(window, 0.5)
+    pump(window, 1.3)
     assert window.shown == 3
 
 
@@ -211,7 +227,10 @@ def test_figure_window_refreshes_and_keeps_the_last_picture(no_main_loop):
 
 
 def test_table_window_shows_all_rows(no_main_loop):
-    from cryosgd_plugin.viewers.tk_table import TableWindow
+    from tkinter.font import Font
+
+    from cryosgd_plugin.tests.gui_session import keep_picture
+    from cryosgd_plugin.viewers.tk_table import VALUE_PX, TableWindow
     window = TableWindow("test", [("outcome", "all well"), ("parameters", None), ("seed", "5")])
     window.show()
     pump(window)
@@ -221,4 +240,14 @@ def test_table_window_shows_all_rows(no_main_loop):
     window = TableWindow("test", [("outcome", sentence)])
     shown = window.texts()
     assert [name for name, _ in shown] == ["outcome", ""] and " ".join(line for _, line in shown) == sentence
+    finish(window)
+    name = "mean of the differences of the rotations of the halves (°)"
+    path = "/".join(["", *["a_folder_of_a_user"] * 12])
+    window = TableWindow("test", [(name, "0.42"), ("path", path)])
+    shown = window.texts()
+    assert " ".join(first for first, _ in shown[:2]) == name and shown[0][1] == "0.42" and shown[1][1] == ""
+    assert "".join(line for _, line in shown[2:]) == path
+    font = Font(font="TkDefaultFont")
+    assert all(font.measure(line) <= VALUE_PX for _, line in shown)
+    keep_picture("table_window")
     finish(window)

@@ -28,7 +28,7 @@ SEES = {
     "job": {"core", "engines", "io", "job"},
     "cli": {"core", "ops", "engines", "io", "job", "cli"},
     "convert": {"core", "io", "constants", "convert"},
-    "wizards": {"core", "convert", "protocols"},
+    "wizards": {"core", "io", "engines", "convert", "plugin", "protocols", "wizards"},
     "protocols": {"core", "io", "engines", "convert", "constants", "plugin", "protocols"},
     "viewers": {"core", "io", "convert", "constants", "plugin", "protocols", "viewers"},
 }

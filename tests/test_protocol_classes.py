@@ -3,6 +3,7 @@ import importlib.util
 import os
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -10,14 +11,17 @@ import numpy as np
 if importlib.util.find_spec("pwem") is None:
     raise unittest.SkipTest("Scipion (pyworkflow, pwem) is not installed here")
 
+from pwem.objects import SetOfVolumes, Volume
 from pwem.protocols import ProtClassesSelector, ProtUserSubSet
 from pyworkflow.object import RELATION_SOURCE, RELATION_TRANSFORM
 from pyworkflow.protocol import MODE_RESUME
 
 from cryosgd_plugin.convert import table_from_set, table_from_star
+from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.volumes import read_volume
 from cryosgd_plugin.tests.protocol_project import Project, relations
+from cryosgd_plugin.viewers.class_list import ClassList
 
 
 class TestClasses(Project):
@@ -123,6 +127,46 @@ class TestClasses(Project):
         self.launchProtocol(selector)
         got = table_from_set(selector.output)
         np.testing.assert_allclose(got.rotations, mine.rotations, atol=1e-5)
+
+    def test_the_class_sheet_knows_sizes_resolutions_and_makes_a_set(self):
+        summary = ResultFolder(self.run_of_two._getExtraPath("run")).summary()
+        for name in ("outputClasses", "outputVolumes"):
+            classes = ClassList(self.proj, getattr(self.run_of_two, name))
+            self.assertEqual([entry.number for entry in classes.entries], [1, 2], name)
+            self.assertEqual([entry.size for entry in classes.entries], summary["class_sizes"], name)
+            self.assertEqual({entry.resolution_a for entry in classes.entries}, {None}, "an ab initio run states none")
+            self.assertAlmostEqual(sum(entry.share for entry in classes.entries), 1)
+            first = classes.entries[0]
+            np.testing.assert_array_equal(first.opener().voxels, read_volume(
+                self.run_of_two._getExtraPath("run", "class001.mrc"))[0])
+            self.assertIn(f"{first.size} particles, {100 * first.share:.1f} %", first.in_words())
+        with mock.patch.object(ResultFolder, "summary", lambda folder: {"resolution_a": [9.04, None]}):
+            refined = ClassList(self.proj, self.run_of_two.outputClasses).entries
+        self.assertEqual([entry.resolution_a for entry in refined], [9.04, None])
+        self.assertTrue(refined[0].in_words().endswith("\n9.04 Å"))
+        protocol = classes.particles_protocol([2])
+        self.launchProtocol(protocol)
+        mine = self.as_written()
+        np.testing.assert_array_equal(table_from_set(protocol.outputParticles).ids, mine.ids[mine.class_id == 2])
+        self.assertEqual(protocol.getObjLabel(), f"class 2 of {self.run_of_two.getRunName()}")
+        with self.assertRaisesRegex(InputError, "no class is ticked"):
+            classes.particles_protocol([])
+
+    def test_maps_without_classes_have_no_particles_to_make(self):
+        volumes = SetOfVolumes(filename=self.proj.getTmpPath("volumes.sqlite"))
+        volumes.setSamplingRate(8.0)
+        for number in (1, 2):
+            volume = Volume(location=self.run_of_two._getExtraPath("run", f"class00{number}.mrc"))
+            volume.setSamplingRate(8.0)
+            volumes.append(volume)
+        volumes.write()
+        classes = ClassList(self.proj, volumes)
+        self.assertEqual([entry.in_words() for entry in classes.entries],
+                         ["class 1\nsize not known", "class 2\nsize not known"])
+        with self.assertRaisesRegex(InputError, "no classes with particles beside them"):
+            classes.particles_protocol([1])
+        with self.assertRaisesRegex(InputError, "no class yet"):
+            ClassList(self.proj, SetOfVolumes(filename=":memory:"))
 
     def test_classes_of_the_input_are_not_mistaken_for_the_results(self):
         protocol = self.ab_initio(self.run_of_two, iterations=10, maxParticles=40)

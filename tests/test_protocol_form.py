@@ -79,7 +79,7 @@ class TestAbInitioForm(Project):
         found = [entry for section in self.ab_initio().iterDefinitionSections()
                  if section.getLabel() in ("Input", "Method") for entry in flat(section)]
         visible = [name for name, param, _ in found if not isinstance(param, ElementGroup) and not param.isExpert()
-                   and name not in ("useGpu", "gpuList")]
+                   and name not in ("useGpu", "gpuList", "gpuWizard")]
         self.assertLessEqual(len(visible), 10, visible)
         self.assertLessEqual({"numberOfClasses", "restarts"}, set(visible))
         for name, param, group in found:

@@ -109,10 +109,11 @@ class TestHalfMaps(Project):
             self.assertIn(f"][{key}]]", " ".join(protocol.methods()), "where the text cites it, Scipion sets a link")
 
     def test_postprocess_alone(self):
-        protocol, _ = self.given(ProtCryosgdPostprocess)
+        protocol, _ = self.given(ProtCryosgdPostprocess, maskThreshold=0.15, maskEdge=18.0)
         self.assertEqual((protocol.validate(), protocol.warnings()), ([], []))
         self.launchProtocol(protocol)
         said = read_json(Path(protocol._getExtraPath("run")) / "summary.json")
+        self.assertEqual(said["mask_shape"], {"threshold": 0.15, "extend_a": 6.0, "edge_a": 18.0})
         self.assertEqual(protocol.summary()[0], said["outcome"])
         self.assertIn("The mask, made of the maps", protocol.summary()[0])
         self.assertIn("fitted to the Guinier plot", protocol.methods()[0])
@@ -143,6 +144,8 @@ class TestHalfMaps(Project):
                 ({}, {"mtfPixelSize": 1.0}, "pixel size of the MTF is given without the MTF"),
                 ({}, {"mtfFile": __file__, "mtfPixelSize": -1.0}, "pixel size of the MTF of -1.0 Å is not positive"),
                 ({}, {"particleDiameter": 0.0}, "particle diameter of 0.0 Å is not positive"),
+                ({}, {"maskThreshold": 0.0}, "A mask threshold of 0 of the brightest density is not between 0 and 1"),
+                ({}, {"maskEdge": -2.0}, "edge of -2 Å is negative"),
                 ({}, {"bfactor": -5000.0}, "B-factor of -5000.0 Å² is beyond"),
                 ({}, {"seed": -1}, "Seed -1 is negative"), ({}, {"symmetry": "Z9"}, "Point group 'Z9' is not known"),
                 ({}, {"localWindow": -5.0}, "window of -5.0 Å is not positive"),

@@ -29,6 +29,18 @@ def test_radial_average_of_a_radial_function():
     assert shells.radial_average(index.astype(float), index, 40)[30] == 0  # an empty shell
 
 
+def test_power_spectrum_of_white_noise_and_of_a_wave():
+    rng = np.random.default_rng(2)
+    images = 0.5 * rng.normal(size=(200, 16, 16))
+    # σ² per raw coefficient is the variance times the number of pixels
+    assert shells.power_spectrum(images) == pytest.approx(0.25 * 16 ** 2, rel=0.15)
+    wave = np.broadcast_to(np.cos(2 * np.pi * 3 * np.arange(12) / 12), (1, 12, 12, 12))
+    power = shells.power_spectrum(wave)
+    assert np.argmax(power) == 3 and power[3] > 1e6 * max(power[2], power[4])
+    np.testing.assert_allclose(shells.power_spectrum(images[:2]), (shells.power_spectrum(images[:1]) +
+                                                                  shells.power_spectrum(images[1:2])) / 2)
+
+
 @pytest.mark.parametrize("box", [32, 33])
 @pytest.mark.parametrize("half_plane", [False, True])
 def test_fsc_of_known_signal_and_noise(box, half_plane):

@@ -32,6 +32,20 @@ def summary(output):
     return json.loads((output / "summary.json").read_text())
 
 
+def test_the_mask_that_is_made_can_be_shaped(folder, tmp_path, capsys):
+    shares = {}
+    for name, words in (("usual", ()), ("shaped", ("--mask-threshold", 0.1, "--mask-extend", 10, "--mask-edge", 12))):
+        assert run("postprocess", folder, tmp_path / name, *words) == 0
+        shares[name] = read_volume(tmp_path / name / "mask.mrc")[0].mean()
+    assert shares["shaped"] > 1.2 * shares["usual"]
+    assert summary(tmp_path / "shaped")["mask_shape"] == {"threshold": 0.1, "extend_a": 10, "edge_a": 12}
+    for words, said in ((("--mask-threshold", 1.5), "not between 0 and 1"), (("--mask-extend", -1), "0 or more"),
+                        (("--mask-edge", -1), "is negative"),
+                        (("--mask-edge", 20, "--mask", folder / "mask.mrc"), "of a mask that is made")):
+        assert run("postprocess", folder, tmp_path / "refused", *words) == 1
+        assert said in capsys.readouterr().err and not (tmp_path / "refused").exists()
+
+
 def test_postprocess_leaves_maps_tables_and_pictures(folder, tmp_path, capsys):
     output = tmp_path / "post"
     assert run("postprocess", folder, output, "--mask", folder / "mask.mrc", "--bfactor", -50, "--mtf",

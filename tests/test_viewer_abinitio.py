@@ -53,8 +53,8 @@ def history(n=60, classes=1):
                  seconds=0.5, symmetry="C1" if i < 20 else "O") for i in range(n)]
 
 
-BUTTONS = ("showVolume", "showHalves", "showFsc", "showDirections", "showClasses", "showProgress", "showHistory",
-           "showImportance", "showSummary")
+BUTTONS = ("showVolume", "showHalves", "showCompare", "showFsc", "showDirections", "showClasses", "showProgress",
+           "showHistory", "showImportance", "showSummary")
 
 
 def test_every_button_has_its_view(run_viewer):
@@ -75,6 +75,7 @@ def test_while_the_run_goes_on(run_viewer):
     with RunFolder(path, needed_bytes=0) as folder:
         folder.write_job({"seed": 5, "symmetry": "D2"})
         for name, words in (("showVolume", "no volume yet"), ("showHalves", "no half-maps yet"),
+                            ("showCompare", "no volume yet"),
                             ("showFsc", "no FSC yet"), ("showDirections", "final pose yet"),
                             ("showClasses", "no volume yet"), ("showProgress", "no volume yet"),
                             ("showHistory", "no history yet"), ("showImportance", "no importance distribution yet")):

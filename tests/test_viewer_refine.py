@@ -13,14 +13,14 @@ from cryosgd_plugin.core.poses import euler_to_matrix
 from cryosgd_plugin.io.runfolder import RunFolder
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdRefine
-from cryosgd_plugin.tests.refine_samples import finish, new_refinement, parameters, records
+from cryosgd_plugin.tests.refine_samples import BOX, PIXEL, finish, new_refinement, parameters, records
 from cryosgd_plugin.tests.viewer_samples import open_project
 from cryosgd_plugin.viewers.figure_view import TableView
 from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, SELECTION
 from cryosgd_plugin.viewers.viewer_refine import CryosgdRefineViewer
 
-BUTTONS = ("showVolume", "showHalves", "showFsc", "showDirections", "showClasses", "showProgress", "showMask",
-           "showHistory", "showParticles", "showSpectra", "showCertificate", "showSummary")
+BUTTONS = ("showVolume", "showHalves", "showCompare", "showFsc", "showDirections", "showClasses", "showProgress",
+           "showMask", "showHistory", "showParticles", "showSpectra", "showCertificate", "showSummary")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def test_before_the_first_iteration_each_says_what_is_missing(run_viewer):
     with RunFolder(path, needed_bytes=0) as folder:
         folder.write_job(dict(program="refine", parameters=parameters()))
         for name, words in (("showVolume", "no volume yet"), ("showHalves", "no half-maps yet"),
+                            ("showCompare", "no volume yet"),
                             ("showFsc", "no FSC yet"), ("showDirections", "has a pose yet"),
                             ("showMask", "no mask yet"), ("showHistory", "no history yet"),
                             ("showSpectra", "no history yet"), ("showCertificate", "no history yet"),
@@ -129,6 +130,9 @@ def test_after_the_run(run_viewer):
     assert view.list_volumes()[-1][0] == "final volume"
     halves, = views(viewer, "showHalves")
     assert [label for label, _ in halves.list_volumes()] == ["final volume", "half 1", "half 2"]
+    beside, = views(viewer, "showCompare")
+    assert [label for label, _ in beside.offered] == ["final map", "half 1", "half 2", "iteration 2", "iteration 1"]
+    assert beside.chosen == [0, 1, 2] and beside.offered[1][1]().label == "half 1"
     assert curve_labels(drawn(viewer, "showFsc")) == [f"half-maps, {word}" for word in (
         "unmasked", "masked", "randomised", "corrected")]
     mask, = views(viewer, "showMask")
@@ -144,6 +148,19 @@ def test_after_the_run(run_viewer):
     assert ("shared resolution (Å)", "40") in summary.rows
 
 
+def test_a_sparse_map_is_shown_beside_wieners_of_the_same_poses(run_viewer):
+    viewer, path = run_viewer
+    with new_refinement(path, iterations=1) as folder:
+        finish(folder)
+        traditional = np.random.default_rng(7).normal(size=(BOX,) * 3).astype(np.float32)
+        write_volume(folder.path("traditional.mrc"), traditional, PIXEL)
+    beside, = views(viewer, "showCompare")
+    assert [label for label, _ in beside.offered] == ["final map", "traditional (Wiener)", "half 1", "half 2",
+                                                      "iteration 1"]
+    assert beside.chosen == [0, 1]
+    np.testing.assert_array_equal(beside.offered[1][1]().voxels, traditional)
+
+
 def test_classes_during_and_after_the_run(run_viewer):
     viewer, path = run_viewer
     with new_refinement(path, iterations=2, classes=2) as folder:
@@ -152,6 +169,8 @@ def test_classes_during_and_after_the_run(run_viewer):
         assert curve_labels(drawn(viewer, "showFsc")) == ["class 1, iteration 2", "class 2, iteration 2"]
         view, = views(viewer, "showVolume")
         assert [label for label, _ in view.list_volumes()] == ["class 1", "class 2"]
+        beside, = views(viewer, "showCompare")
+        assert [label for label, _ in beside.offered][:2] == ["class 1", "class 2"] and beside.chosen == [0, 1]
         viewer.structure.set(2)
         assert "40 particles" in drawn(viewer, "showParticles")._suptitle.get_text()
         finish(folder, classes=2)

@@ -19,6 +19,8 @@ from cryosgd_plugin.protocols import ProtCryosgdAbInitio
 from cryosgd_plugin.tests.viewer_samples import FREQUENCY, new_figure, open_project, texts
 from cryosgd_plugin.viewers.figure_view import FigureView
 from cryosgd_plugin.viewers.viewer_abinitio import CryosgdAbInitioViewer
+from cryosgd_plugin.viewers.viewer_classes import CryosgdClassSheetViewer
+from cryosgd_plugin.viewers.viewer_compare import CompareView, CryosgdCompareViewer
 from cryosgd_plugin.viewers.viewer_directions import CryosgdDirectionsViewer, directions_of
 from cryosgd_plugin.viewers.viewer_fsc import CryosgdFscViewer, curves_of
 from cryosgd_plugin.viewers.viewer_volume import CryosgdVolumeViewer, VolumeView, chimerax_is_installed, volumes_of
@@ -45,6 +47,10 @@ def volume_file(name, project, seed=0, pixel_size=4.0):
     (emobj.Volume, CryosgdVolumeViewer),
     (lambda: emobj.SetOfVolumes(filename=":memory:"), CryosgdVolumeViewer),
     (lambda: emobj.SetOfClasses3D(filename=":memory:"), CryosgdVolumeViewer),
+    (emobj.Volume, CryosgdCompareViewer),
+    (lambda: emobj.SetOfVolumes(filename=":memory:"), CryosgdCompareViewer),
+    (lambda: emobj.SetOfVolumes(filename=":memory:"), CryosgdClassSheetViewer),
+    (lambda: emobj.SetOfClasses3D(filename=":memory:"), CryosgdClassSheetViewer),
     (emobj.FSC, CryosgdFscViewer),
     (lambda: emobj.SetOfFSCs(filename=":memory:"), CryosgdFscViewer),
     (ProtCryosgdAbInitio, CryosgdAbInitioViewer),
@@ -116,6 +122,35 @@ def test_classes_open_with_their_maps_and_sizes(project):
     np.testing.assert_array_equal(listed[1][1]().voxels, expected)
     view, = CryosgdVolumeViewer(project=project)._visualize(classes)
     assert isinstance(view, VolumeView)
+
+
+def test_maps_side_by_side_begin_with_what_is_to_be_compared(project):
+    viewer = CryosgdCompareViewer(project=project)
+    volume = emobj.Volume(location=volume_file("one.mrc", project))
+    volume.setSamplingRate(4.0)
+    alone, = viewer._visualize(volume)
+    assert isinstance(alone, CompareView) and alone.chosen == [0]
+    halves = [volume_file("one_h1.mrc", project, 1), volume_file("one_h2.mrc", project, 2)]
+    volume.setHalfMaps(halves)
+    with_halves, = viewer._visualize(volume)
+    assert with_halves.chosen == [0, 1, 2] and with_halves.offered[2][0] == "one.mrc, half 2"
+    volumes = emobj.SetOfVolumes(filename=os.path.join(project.getTmpPath(), "four.sqlite"))
+    volumes.setSamplingRate(4.0)
+    for number in range(4):
+        item = volume.clone()
+        item.setObjId(None)
+        item.setObjLabel(f"state {number}")
+        volumes.append(item)
+    volumes.write()
+    several, = viewer._visualize(volumes)
+    assert [several.offered[number][0] for number in several.chosen] == ["state 0", "state 1", "state 2"]
+    message, = viewer._visualize(emobj.SetOfVolumes(filename=":memory:"))
+    assert isinstance(message, MessageView) and "no volume yet" in message.getMessage()
+
+
+def test_an_empty_class_sheet_says_so(project):
+    message, = CryosgdClassSheetViewer(project=project)._visualize(emobj.SetOfClasses3D(filename=":memory:"))
+    assert isinstance(message, MessageView) and "no class yet" in message.getMessage()
 
 
 def test_volume_viewer_opens_or_says_why_not(project):

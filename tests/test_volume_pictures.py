@@ -11,9 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.io.section_state import PROJECTIONS, default_level
+from cryosgd_plugin.io.volume_data import VolumeData, open_volume
 from cryosgd_plugin.viewers.surface import build_mesh, render, turn, view_along
-from cryosgd_plugin.viewers.view_state import PROJECTIONS, ViewState, default_level
-from cryosgd_plugin.viewers.volume_data import VolumeData, open_volume
+from cryosgd_plugin.viewers.view_state import ViewState
 from cryosgd_plugin.viewers.volume_figure import VolumeFigure, save_volume_picture
 
 
@@ -111,7 +112,7 @@ def test_survey_matches_numpy(blob):
 
 @pytest.mark.parametrize("shape", [(40, 300, 260), (150, 131, 133)])
 def test_coarse_copy_of_a_large_volume(shape, monkeypatch):
-    monkeypatch.setattr("cryosgd_plugin.viewers.volume_data.SLAB_BYTES", 1e6)      # several slabs
+    monkeypatch.setattr("cryosgd_plugin.io.volume_data.SLAB_BYTES", 1e6)      # several slabs
     voxels = np.random.default_rng(5).normal(size=shape).astype(np.float32)
     survey = VolumeData(voxels, 1.0).survey
     factor = survey.factor
@@ -139,7 +140,7 @@ def test_mesh_of_a_binned_copy_stays_in_place(factor, monkeypatch):
     grid = np.indices((box, box, box)) - box // 2
     radius = np.sqrt(((grid - np.array([3, -4, 5])[:, None, None, None]) ** 2).sum(axis=0))
     data = VolumeData((1 / (1 + np.exp(radius - 12))).astype(np.float32), 1.5)
-    monkeypatch.setattr("cryosgd_plugin.viewers.volume_data.COARSE_BOX", box // factor)
+    monkeypatch.setattr("cryosgd_plugin.io.volume_data.COARSE_BOX", box // factor)
     assert data.survey.factor == factor
     # z, y, x offsets of 3, −4, 5 voxels of 1.5 Å
     np.testing.assert_allclose(build_mesh(data, 0.5).vertices.mean(axis=0), [7.5, -6.0, 4.5], atol=0.3)

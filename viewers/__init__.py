@@ -1,6 +1,8 @@
 """What Scipion discovers here: the viewers of volumes, FSC curves, particle poses and CryoSGD's runs."""
 # ruff: noqa: F401  (Scipion looks at this module's names)
 from .viewer_abinitio import CryosgdAbInitioViewer
+from .viewer_classes import CryosgdClassSheetViewer
+from .viewer_compare import CryosgdCompareViewer
 from .viewer_directions import CryosgdDirectionsViewer
 from .viewer_fsc import CryosgdFscViewer
 from .viewer_refine import CryosgdRefineViewer

@@ -4,23 +4,21 @@ from __future__ import annotations
 import tkinter as tk
 from tkinter import ttk
 
+from ..io.section_state import PROJECTIONS, SLICES, harder
+from ..io.volume_data import AXES
+from .side_panel import SidePanel
 from .surface import view_along
 from .tk_figure import REFRESH_SECONDS
-from .view_state import PROJECTIONS, SLICES, ViewState
-from .volume_data import AXES
+from .view_state import ViewState
 
-WIDTH = 236
 SIGMA_RANGE = (-3.0, 12.0)
 
 
-class Controls:
+class Controls(SidePanel):
     """Widgets that change the window's ViewState and ask it to draw; `follow` sets them after the state changed."""
 
     def __init__(self, window, refreshable):
-        self.window, self._following = window, False
-        self.frame = ttk.Frame(window.root, padding=(10, 8), width=WIDTH)
-        self.frame.columnconfigure(0, weight=1)
-        self._row = 0
+        super().__init__(window)
         self._volumes(refreshable)
         self._sections()
         self._contrast()
@@ -74,6 +72,7 @@ class Controls:
         self.history = ttk.Scale(self.history_frame, from_=0, to=1, command=self._history_moved)
         self.history.pack(side=tk.LEFT, fill=tk.X, expand=True, padx=4)
         ttk.Label(self.history_frame, text="last").pack(side=tk.LEFT)
+        self._place(ttk.Button(self.frame, text="Compare with…", command=self.window.compare))
         if refreshable:
             row = self._place(ttk.Frame(self.frame))
             self.automatic = tk.BooleanVar(self.frame, False)
@@ -85,10 +84,8 @@ class Controls:
     def _sections(self):
         self._heading("Planes")
         self.mode = tk.StringVar(self.frame, SLICES)
-        row = self._place(ttk.Frame(self.frame))
-        for value in (SLICES, PROJECTIONS):
-            ttk.Radiobutton(row, text=value, value=value, variable=self.mode, command=self._mode_changed
-                            ).pack(side=tk.LEFT, padx=(0, 10))
+        self._radio(self._place(ttk.Frame(self.frame)), self.mode, [(SLICES, SLICES), (PROJECTIONS, PROJECTIONS)],
+                    self._mode_changed)
         self.sliders = {}
         for axis in (0, 1, 2):
             text = tk.StringVar(self.frame)
@@ -96,20 +93,12 @@ class Controls:
             slider = self._place(ttk.Scale(self.frame, from_=0, to=1,
                                            command=lambda value, axis=axis: self._section_moved(axis, value)))
             self.sliders[axis] = (slider, text)
-        row = self._place(ttk.Frame(self.frame), pady=(6, 0))
-        ttk.Label(row, text="average").pack(side=tk.LEFT)
-        self.thickness = tk.IntVar(self.frame, 1)
-        ttk.Spinbox(row, from_=1, to=99, width=4, textvariable=self.thickness, command=self._thickness_changed
-                    ).pack(side=tk.LEFT, padx=4)
-        ttk.Label(row, text="sections").pack(side=tk.LEFT)
+        self.thickness = self._sections_averaged(self._thickness_changed)
         self.cross_hair = self._check("cross-hair", "cross_hair", self.window.redraw_planes)
 
     def _contrast(self):
         self._heading("Contrast")
-        self.contrast = self._place(ttk.Scale(self.frame, from_=-1.5, to=1.5, value=0, command=self._contrast_moved))
-        row = self._place(ttk.Frame(self.frame))
-        ttk.Label(row, text="softer").pack(side=tk.LEFT)
-        ttk.Label(row, text="harder").pack(side=tk.RIGHT)
+        self.contrast = self._contrast_slider(self._contrast_moved)
 
     def _contour(self):
         self._heading("Contour")
@@ -163,9 +152,7 @@ class Controls:
     def _contrast_moved(self, value):
         if self._following:
             return
-        low, high = ViewState.of(self.data).grey_range
-        half = (high - low) / 2 * 2.0 ** -float(value)
-        self.state.grey_range = ((low + high) / 2 - half, (low + high) / 2 + half)
+        self.state.grey_range = harder(ViewState.of(self.data).grey_range, float(value))
         self.window.redraw_planes()
         self.window.picture.histogram.update()
 
@@ -193,22 +180,3 @@ class Controls:
         fresh = ViewState.of(self.data)
         self.state.rotation, self.state.half_width_a = fresh.rotation, 0.0
         self.window.set_level(fresh.level)
-
-    # layout
-    def _check(self, text, name, redraw):
-        variable = tk.BooleanVar(self.frame, getattr(self.state, name))
-
-        def changed():
-            setattr(self.state, name, variable.get())
-            redraw()
-        self._place(ttk.Checkbutton(self.frame, text=text, variable=variable, command=changed))
-        return variable
-
-    def _heading(self, text, first=False):
-        label = ttk.Label(self.frame, text=text, font=("TkDefaultFont", 10, "bold"))
-        self._place(label, pady=(0 if first else 14, 2))
-
-    def _place(self, widget, pady=(0, 2)):
-        widget.grid(row=self._row, column=0, sticky="ew", pady=pady)
-        self._row += 1
-        return widget

@@ -10,9 +10,11 @@ from functools import partial
 from ..core.errors import InputError
 from ..io.abinitio_pictures import symmetry_in_use
 from ..io.fsc_star import read_fsc
-from ..io.result_folder import FSC, PARTICLES, result_name
+from ..io.result_folder import FSC, PARTICLES, TRADITIONAL, result_name
 from ..io.star_tables import block_tags, number_column, read_document
-from .volume_data import open_volume
+from ..io.volume_data import open_volume
+
+MOST_SHOWN_FIRST = 4      # maps with which a comparison opens
 
 
 def volume_paths(folder, structures, iterations=None):
@@ -50,6 +52,32 @@ def half_maps(folder, structures):
         paths = zip(("final volume", "half 1", "half 2"), (folder.volume(k), *halves))
         found += [(prefix(folder, k) + name, path) for name, path in paths if path is not None]
     return [(name, partial(open_volume, path, None, name)) for name, path in found]
+
+
+def maps_to_compare(folder, structures):
+    """([(label, opener)], indices of those to begin with): newest maps, Wiener's beside them, half-maps, older maps.
+
+    It begins with the newest maps and, where they were regularised otherwise, Wiener's; of one map without it, with its
+    half-maps.
+    """
+    state = "newest map" if folder.volume() is None else "final map"
+    newest = [(prefix(folder, k).rstrip(", ") or state, folder.newest_volume(k)) for k in structures]
+    found = [(name, path) for name, path in newest if path is not None]
+    if not found:
+        raise InputError("the run has written no volume yet; the first one comes after a few iterations")
+    for k in structures:
+        traditional = folder.path(result_name(TRADITIONAL, k, folder.classes()))
+        if traditional is not None:
+            found.append((f"{prefix(folder, k)}traditional (Wiener)", traditional))
+    chosen = list(range(min(len(found), MOST_SHOWN_FIRST)))
+    for k in structures:
+        halves = folder.half_maps(k) or ()
+        if len(structures) == 1 and len(found) == 1:
+            chosen += range(len(found), len(found) + len(halves))
+        found += [(f"{prefix(folder, k)}half {number}", path) for number, path in enumerate(halves, start=1)]
+    for k in structures:
+        found += [(title, path) for number, title, path in reversed(_maps(folder, k)) if number is not None]
+    return [(label, partial(open_volume, path, None, label)) for label, path in found], chosen
 
 
 def fsc_curves(folder, structures):

@@ -10,10 +10,13 @@ from pwem.viewers import ChimeraView
 from ..core.errors import InputError
 from ..io.map_pictures import COLUMNS, class_sizes, draw_classes, draw_progress, sheet_size
 from ..io.view_pictures import draw_view_directions
+from .class_list import ClassList
 from .figure_view import TableView, summary_rows
 from .plots import draw_fsc
 from .result_viewer import ResultViewer
-from .run_contents import fsc_curves, half_maps, openers, volume_paths, with_maps
+from .run_contents import fsc_curves, half_maps, maps_to_compare, openers, volume_paths, with_maps
+from .viewer_classes import ClassSheetView
+from .viewer_compare import CompareView
 from .viewer_volume import VolumeView, chimerax_is_installed
 
 LAST, SELECTION = 0, 1
@@ -53,13 +56,18 @@ class RunViewer(ResultViewer):
                        help="Works while the run goes on: the window refreshes by its button or every few seconds.")
         group.addParam("showHalves", params.LabelParam, label="Half-maps and final volume",
                        help="Two independent reconstructions of half the particles each, and their average.")
+        group.addParam("showCompare", params.LabelParam, label="Maps side by side",
+                       help="The same slices and the same contour of several maps: classes, half-maps, iterations; "
+                            "beside a sparse and smooth map Wiener's of the same poses. Others of the project, or "
+                            "files, can be added.")
         group.addParam("showFsc", params.LabelParam, label="Fourier shell correlation", help=self.FSC_HELP)
         group.addParam("showDirections", params.LabelParam, label="Angular distribution",
                        help="Number of particles over the view directions, in an equal-area projection, with the "
                             "copies that the symmetry makes.")
         group = form.addGroup("Run")
         group.addParam("showClasses", params.LabelParam, label="All classes", condition=several,
-                       help="Central slices of every class side by side, with number and share of its particles.")
+                       help="Central slices of every class side by side, with number and share of its particles. After "
+                            "the run the particles of classes that you tick become a set in one click.")
         group.addParam("showProgress", params.LabelParam, label="Progress of the volume",
                        help="Slices of the map through the run, with the resolution.")
         self._defineRunParams(group)
@@ -67,8 +75,8 @@ class RunViewer(ResultViewer):
                        help="Resolution, times, memory, device, versions, seed and every setting of the run.")
 
     def _views(self):
-        return {"showVolume": self._volumeViews, "showHalves": self._halfMapViews, "showFsc": self._fscViews,
-                "showDirections": self._directionViews, "showClasses": self._classViews,
+        return {"showVolume": self._volumeViews, "showHalves": self._halfMapViews, "showCompare": self._compareViews,
+                "showFsc": self._fscViews, "showDirections": self._directionViews, "showClasses": self._classViews,
                 "showProgress": self._progressViews, "showSummary": self._summaryViews, **self._ownViews()}
 
     # ---- the views
@@ -88,6 +96,11 @@ class RunViewer(ResultViewer):
         volumes = half_maps(self._folder(), self._structures())
         return [VolumeView(f"CryoSGD: half-maps of {self.protocol.getRunName()}", lambda: volumes, self.formWindow)]
 
+    def _compareViews(self):
+        offered, chosen = maps_to_compare(self._folder(), self._structures())
+        return [CompareView(f"CryoSGD: maps of {self.protocol.getRunName()}, side by side", offered, chosen,
+                            self.formWindow)]
+
     def _fscViews(self):
         structures = self._structures()
         return [self._fscView("Fourier shell correlation", lambda: fsc_curves(self._folder(), structures),
@@ -101,6 +114,10 @@ class RunViewer(ResultViewer):
             size=(10.0, 5.8))]
 
     def _classViews(self):
+        classes = getattr(self.protocol, "outputClasses", None)
+        if classes is not None:
+            return [ClassSheetView(f"CryoSGD: classes of {self.protocol.getRunName()}",
+                                   ClassList(self.getProject(), classes), self.formWindow)]
         size = sheet_size(3, self._folder().classes())
         return [self._figureView("classes", lambda: with_maps(self._folder()), draw_classes, size=size)]
 

@@ -132,6 +132,13 @@ def show_window(window):
         window.root.mainloop()
 
 
+def project_window(window):
+    """The window of the project above a Scipion window; None where it was opened without one."""
+    while window is not None and not hasattr(window, "getViewWidget"):
+        window = window.master
+    return window
+
+
 def close_window(window):
     """Destroy a window; ends the main loop of one without master."""
     if window.master is None:

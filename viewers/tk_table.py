@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import textwrap
 import tkinter as tk
+from itertools import zip_longest
 from tkinter import ttk
+from tkinter.font import Font
 
 from pyworkflow.gui import Window
 
 from .tk_figure import close_window, place_window, show_window
 
-LINE_CHARACTERS = 74
+NAME_PX, VALUE_PX = 270, 560
+MARGIN_PX, INDENT_PX = 16, 40      # beside the lettering of a cell, and before that of a name
 
 
 class TableWindow(Window):
@@ -20,25 +23,26 @@ class TableWindow(Window):
         frame = ttk.Frame(self.root)
         frame.grid(row=0, column=0, sticky="news")
         self.tree = ttk.Treeview(frame, columns=("value",), show="tree", selectmode="browse")
-        self.tree.column("#0", width=240, stretch=False)
-        self.tree.column("value", width=520, stretch=True)
+        self.tree.column("#0", width=NAME_PX + INDENT_PX, stretch=False)
+        self.tree.column("value", width=VALUE_PX + MARGIN_PX, stretch=True)
         bar = ttk.Scrollbar(frame, orient=tk.VERTICAL, command=self.tree.yview)
         self.tree.configure(yscrollcommand=bar.set)
         self.tree.pack(side=tk.LEFT, fill=tk.BOTH, expand=True)
         bar.pack(side=tk.RIGHT, fill=tk.Y)
         self.tree.tag_configure("heading", font=("TkDefaultFont", 10, "bold"))
-        parent = ""
+        parent, font = "", Font(font=ttk.Style(self.root).lookup("Treeview", "font") or "TkDefaultFont")
         for name, value in rows:
             if value is None:
                 parent = self.tree.insert("", tk.END, text=name, open=True, tags=("heading",))
             else:
-                # a row is one line high: long sentences go on in the next rows
-                for number, line in enumerate(textwrap.wrap(str(value), LINE_CHARACTERS) or [""]):
-                    self.tree.insert(parent, tk.END, text="" if number else name, values=(line,))
+                # a row is one line high: long names and sentences go on in the next rows
+                for first, second in zip_longest(fitting(name, font.measure, NAME_PX),
+                                                 fitting(str(value), font.measure, VALUE_PX), fillvalue=""):
+                    self.tree.insert(parent, tk.END, text=first, values=(second,))
         buttons = ttk.Frame(self.root, padding=4)
         buttons.grid(row=1, column=0, sticky="ew")
         ttk.Button(buttons, text="Close", command=self.close).pack(side=tk.RIGHT)
-        place_window(self.root, 780, 620)
+        place_window(self.root, NAME_PX + INDENT_PX + VALUE_PX + MARGIN_PX + 24, 620)
 
     def texts(self):
         """[(name, value)] as shown, line by line, headings with an empty value."""
@@ -57,3 +61,14 @@ class TableWindow(Window):
     def close(self, e=None):
         """Close this window only."""
         close_window(self)
+
+
+def fitting(text, measure, width_px) -> list:
+    """A text in lines none of which measure(line) finds wider than so many px; words break only where one is wider."""
+    characters = max(len(text), 1)
+    while True:
+        lines = textwrap.wrap(text, characters) or [""]
+        widest = max(lines, key=measure)
+        if measure(widest) <= width_px or characters == 1:
+            return lines
+        characters = max(1, min(characters, len(widest)) - 1)

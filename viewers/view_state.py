@@ -5,49 +5,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..io.section_state import SectionState
 from .surface import turn, view_along
-
-SLICES, PROJECTIONS = "slices", "projections"
 
 
 @dataclass
-class ViewState:
-    """Settings of a volume picture.
+class ViewState(SectionState):
+    """Settings of a volume picture: those of its planes, and of the surface.
 
-    position : voxel [z, y, x] of the cross-hair; mode : SLICES or PROJECTIONS; thickness : sections averaged
-    level : density of the contour; grey_range : densities drawn black and white
-    contours, cross_hair : drawn over the slices; hide_dust, colour_by_radius : of the surface
-    rotation : (3, 3) of the surface; half_width_a : Å from the middle to the edge of the surface's panel, 0 fits it
+    hide_dust, colour_by_radius : of the surface; rotation : (3, 3) of the surface
+    half_width_a : Å from the middle to the edge of the surface's panel, 0 fits it
     """
 
-    position: list
-    level: float
-    grey_range: tuple
-    mode: str = SLICES
-    thickness: int = 1
-    contours: bool = True
-    cross_hair: bool = True
     hide_dust: bool = False
     colour_by_radius: bool = False
     rotation: np.ndarray = field(default_factory=lambda: turn(view_along("z"), 0.08, 0.12))
     half_width_a: float = 0.0
-
-    @classmethod
-    def of(cls, data) -> "ViewState":
-        """The settings that suit a volume: its centre, a contour about the molecule, the range of its densities."""
-        return cls(position=list(data.centre), level=default_level(data.survey), grey_range=default_greys(data.survey))
-
-
-def default_level(survey):
-    """3σ above the mean, the usual first contour; lower where the densities hardly reach that far."""
-    level = min(survey.from_sigma(3.0), survey.mean + 0.6 * (survey.quantile(0.999) - survey.mean))
-    return level if level > survey.minimum else survey.mean
-
-
-def default_greys(survey):
-    """Densities drawn black and white: all but the darkest 0.5 % and the brightest 0.05 % of the voxels."""
-    low, high = survey.quantile(0.005), survey.quantile(0.9995)
-    if high <= low:                 # a map that is mostly one value, as a mask
-        low, high = survey.minimum, survey.maximum
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
-

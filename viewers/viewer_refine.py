@@ -12,11 +12,11 @@ from ..io.model_pictures import MODEL_SIZE, draw_model
 from ..io.refine_particles import particle_values
 from ..io.refine_pictures import PARTICLES_SIZE, draw_particles, draw_refine_convergence
 from ..io.result_folder import MASK
+from ..io.volume_data import open_volume
 from ..protocols import ProtCryosgdRefine, ProtCryosgdRefineSparseTV
 from .run_contents import history_so_far
 from .run_viewer import RunViewer
 from .viewer_volume import VolumeView
-from .volume_data import open_volume
 
 
 class CryosgdRefineViewer(RunViewer):

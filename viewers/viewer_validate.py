@@ -20,13 +20,13 @@ from ..io.validation_pictures import (
     draw_pixel_scan,
 )
 from ..io.view_pictures import draw_view_directions
+from ..io.volume_data import open_volume
 from ..protocols import ProtCryosgdPostprocess, ProtCryosgdValidate
 from .figure_view import TableView, summary_rows
 from .plots import draw_fsc
 from .result_viewer import ResultViewer
 from .viewer_directions import directions_of
 from .viewer_volume import VolumeView
-from .volume_data import open_volume
 
 MODEL_THRESHOLDS = (0.5, 0.143)
 

@@ -11,7 +11,7 @@ from pwem.viewers import Chimera
 
 from ..convert import volumes_in
 from ..core.errors import InputError
-from .volume_data import open_volume
+from ..io.volume_data import open_volume
 
 
 class CryosgdVolumeViewer(pwviewer.Viewer):
@@ -25,7 +25,7 @@ class CryosgdVolumeViewer(pwviewer.Viewer):
             volumes = volumes_of(obj)
         except InputError as error:
             return [self.errorMessage(str(error), "Volume")]
-        return [VolumeView(f"CryoSGD: {_title(obj, self.protocol)}", lambda: volumes, self.formWindow)]
+        return [VolumeView(f"CryoSGD: {title_of(obj, self.protocol)}", lambda: volumes, self.formWindow)]
 
 
 class VolumeView(pwviewer.View):
@@ -56,14 +56,25 @@ def volumes_of(obj):
         raise InputError("this set holds no volume yet; look again when its job has gone further")
     openers = []
     for label, volume in found:
-        if not volume.getFileName():
-            raise InputError(f"{label} has no file yet; look again when its job has gone further")
-        files = [(label, volume.getFileName(), volume.getIndex())]
+        openers.append((label, opener_of(volume, label)))
         if volume.hasHalfMaps():
-            halves = enumerate(volume.getHalfMaps().split(","), start=1)
-            files += [(f"{label}, half {number}", path, 0) for number, path in halves]
-        openers += [(name, partial(_open, path, index, volume.getSamplingRate(), name)) for name, path, index in files]
+            for number, path in enumerate(volume.getHalfMaps().split(","), start=1):
+                name = f"{label}, half {number}"
+                openers.append((name, partial(_open, path, 0, volume.getSamplingRate(), name)))
     return openers
+
+
+def opener_of(volume, label):
+    """What opens the map of a Scipion Volume as VolumeData; InputError where it has no file."""
+    if not volume.getFileName():
+        raise InputError(f"{label} has no file yet; look again when its job has gone further")
+    return partial(_open, volume.getFileName(), volume.getIndex(), volume.getSamplingRate(), label)
+
+
+def title_of(obj, protocol):
+    """What a window says it shows: the object and, where it is known, the run."""
+    name = obj.getObjLabel() or obj.getClassName()
+    return f"{name} of {protocol.getRunName()}" if protocol is not None else name
 
 
 def chimerax_is_installed():
@@ -74,11 +85,6 @@ def chimerax_is_installed():
 def _open(path, index, pixel_size, label):
     # Scipion's paths are relative to the project, in which its windows run; 0 stands for "no index"
     return open_volume(os.path.abspath(path), pixel_size, label, index or None)
-
-
-def _title(obj, protocol):
-    name = obj.getObjLabel() or obj.getClassName()
-    return f"{name} of {protocol.getRunName()}" if protocol is not None else name
 
 
 def _root(master):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .plane_panel import CONTOUR_COLOUR, PlanePanel
+from ..io.plane_panel import CONTOUR_COLOUR, PlanePanel
 from .surface_panel import SurfacePanel
 from .view_state import ViewState
 

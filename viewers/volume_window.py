@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from pyworkflow.gui import Window
 
 from ..core.errors import InputError
+from .compare_window import CompareWindow
 from .controls import Controls
 from .surface import turn
 from .tk_figure import Timers, ask_and_save, close_window, place_canvas, place_window, show_window
@@ -76,6 +77,17 @@ class VolumeWindow(Window):
         labels = [name for name, _ in volumes]
         self.controls.list(labels)
         self.show_volume(len(volumes) - 1 if at_newest or label not in labels else labels.index(label))
+
+    def compare(self):
+        """Open the comparison window with this volume and its neighbour in the list."""
+        chosen = [self.shown, self.shown + 1 if self.shown + 1 < len(self.volumes) else self.shown - 1]
+        try:
+            window = CompareWindow(f"{self.root.title()}, side by side", self.volumes,
+                                   [number for number in chosen if number >= 0], self.master or self)
+        except InputError as error:
+            self.say(str(error))
+            return
+        window.show()
 
     def redraw_planes(self):
         """Draw the planes at the next idle moment: a slider sends more positions than can be drawn."""

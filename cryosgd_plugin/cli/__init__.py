@@ -9,7 +9,7 @@ from ..core.errors import InputError
 
 # each module offers add_parser(subparsers), which sets `run` on its parser; kept lazy so that --help is quick
 COMMANDS = ("abinitio", "refine", "sparse_tv", "simulate", "fsc", "postprocess", "model_fsc", "local_resolution",
-            "validate", "report", "align", "symmetry", "consensus", "flip_hand", "expand_symmetry",
+            "validate", "report", "align", "compare", "symmetry", "consensus", "flip_hand", "expand_symmetry",
             "remove_duplicates", "split_by_class", "convert")
 
 

@@ -12,12 +12,11 @@ from ..core.poses import matrix_to_euler
 from ..core.shells import crossing_resolution, fsc
 from ..engines.align import align_hands
 from ..engines.align_grid import MAGNIFICATION, onto_grid
+from ..engines.align_maps import DEFAULT_SHELLS
 from ..io.files import check_absent
 from ..io.runfolder import write_json
 from ..io.volumes import read_volume, write_volume
 
-# shells compared where the user states no resolution: a particle that fills its box shows about a tenth of its size
-DEFAULT_SHELLS = 16
 # hands whose correlations lie closer than this are not decided
 UNDECIDED = 0.03
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from ..core.errors import InputError
+from ..engines.mask import EDGE_PX, MaskShape
 from ..engines.validation.halves import DIAMETER_SHARE
 from ..engines.validation.postprocess import PostprocessConfig
 from ..job.half_map_files import HalfMapFiles
@@ -30,6 +31,13 @@ def add_half_maps(parser):
     add("--mask", metavar="MRC", help="soft mask, 0 to 1 (default: made of the maps)")
     add("--diameter", type=float, metavar="A",
         help=f"particle diameter for the mask that is made, Å (default: {DIAMETER_SHARE:.0%} of the box)")
+    shape = MaskShape()
+    add("--mask-threshold", type=float, default=shape.threshold, metavar="F",
+        help="density within the mask that is made, as a share of the brightest (default %(default)g)")
+    add("--mask-extend", type=float, default=shape.extend_a, metavar="A",
+        help="growth of that mask, Å (default %(default)g)")
+    add("--mask-edge", type=float, default=shape.edge_a, metavar="A",
+        help=f"width of its soft edge, Å, {EDGE_PX:g} px at least (default %(default)g)")
     add("--pixel-size", type=float, metavar="A", help="Å/px of the maps (default: as their headers say)")
     add("--half-plane", action="store_true",
         help="count the half transform as RELION does (default: both Friedel mates; differs in small shells)")
@@ -48,7 +56,11 @@ def add_sharpening(parser):
 
 def half_map_files(arguments) -> HalfMapFiles:
     """What was given of the half-maps."""
-    return HalfMapFiles(*arguments.maps, arguments.mask, arguments.pixel_size, arguments.diameter)
+    shape = MaskShape(arguments.mask_threshold, arguments.mask_extend, arguments.mask_edge)
+    if arguments.mask and shape != MaskShape():
+        raise InputError("--mask-threshold, --mask-extend and --mask-edge are of a mask that is made; leave them out, "
+                         "or leave out --mask")
+    return HalfMapFiles(*arguments.maps, arguments.mask, arguments.pixel_size, arguments.diameter, shape)
 
 
 def sharpening(arguments) -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .backend import array_module, to_host
 from .errors import InputError
-from .fourier import fft3_centred
+from .fourier import fft2_centred, fft3_centred
 
 
 def shell_index_3d(box, xp=np):
@@ -52,6 +52,17 @@ def radial_average(values, index, n):
     counts = xp.bincount(flat, minlength=n)[:n]
     sums = xp.stack([xp.bincount(flat, weights=row, minlength=n)[:n] for row in rows])
     return (sums / xp.maximum(counts, 1)).reshape(values.shape[:values.ndim - index.ndim] + (n,))
+
+
+def power_spectrum(images):
+    """Mean power of the raw Fourier coefficients in each shell: (box//2 + 1,) float64, of images or of maps.
+
+    images : (n, d, d) or (n, d, d, d); the mean is over all n.
+    """
+    box, xp = images.shape[-1], array_module(images)
+    transform, index = ((fft2_centred, shell_index_2d) if images.ndim == 3 else (fft3_centred, shell_index_3d))
+    power = sum(_power(transform(image)) for image in images) / len(images)
+    return to_host(radial_average(power, index(box, xp), box // 2 + 1))
 
 
 def fsc(a, b, mask=None, half_plane=False):

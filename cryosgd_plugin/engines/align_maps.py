@@ -27,6 +27,8 @@ from .align_fan import (
     working_map,
 )
 
+# shells compared where the user states no resolution: a particle that fills its box shows about a tenth of its size
+DEFAULT_SHELLS = 16
 # trials of the global search, 15° apart, seen up to shell 5: (HEALPix nside, in-plane angles, Fourier radius)
 SEARCH_NSIDE, SEARCH_ANGLES, SEARCH_RADIUS = 4, 24, 5
 # shifts searched reach this share of the box, in steps of a third of the finest period

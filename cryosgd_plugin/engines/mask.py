@@ -1,12 +1,15 @@
 """A solvent mask made of the map itself: threshold, the large pieces, growth, soft edge."""
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
 from ..core.errors import InputError
 from ..core.fourier import fft3_centred, ifft3_centred
 from ..core.masks import soft_mask_from_volume, soft_sphere
+from ..core.settings import need
 from ..core.shells import shell_index_3d
 
 # the map is low-passed to this, Å: a mask follows the envelope, not the detail
@@ -22,12 +25,32 @@ EXTEND_A, EDGE_A = 6.0, 9.0
 EDGE_PX = 5.0
 
 
+@dataclass(frozen=True)
+class MaskShape:
+    """How a mask is made of a map.
+
+    threshold : density that belongs to the particle, as a share of the brightness of the map's bright parts, 0 to 1
+    extend_a : growth beyond it, Å; edge_a : width of the soft edge beyond that, Å, EDGE_PX at least
+    """
+
+    threshold: float = THRESHOLD
+    extend_a: float = EXTEND_A
+    edge_a: float = EDGE_A
+
+    def __post_init__(self):
+        need(0 < self.threshold < 1, f"a mask threshold of {self.threshold:g} of the brightest density is not between "
+             "0 and 1; typical is 0.2")
+        need(self.extend_a >= 0, f"a mask can't be grown by {self.extend_a:g} Å; give 0 or more")
+        need(self.edge_a >= 0, f"a mask's edge of {self.edge_a:g} Å is negative; typical is 9")
+
+
 def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: float = ENVELOPE_A,
-                 threshold: float = THRESHOLD, extend_a: float = EXTEND_A, edge_a: float = EDGE_A) -> np.ndarray:
+                 shape: MaskShape | None = None) -> np.ndarray:
     """A soft mask (d, d, d) float32 in [0, 1] around the density in the particle's sphere, without dust.
 
-    threshold : share of the brightness of the map's bright parts. Raises InputError where nothing lies above it.
+    shape : MaskShape, None for the usual one. Raises InputError where nothing lies above its threshold.
     """
+    shape = shape or MaskShape()
     box = volume.shape[0]
     sphere = soft_sphere(box, min(diameter_a / 2 / pixel_size, box / 2 - 2), 2)
     shells = box * pixel_size / max(envelope_a, 2 * pixel_size)
@@ -38,12 +61,12 @@ def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: fl
     if not bright > 0:
         raise InputError("the map has no density above its background inside the particle's sphere, so no mask can be "
                          "made of it; give a mask, or mask with the sphere")
-    pieces, count = ndimage.label(blurred > threshold * bright)
+    pieces, count = ndimage.label(blurred > shape.threshold * bright)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     large = (sizes > DUST * sizes.max())[pieces]
-    edge = max(EDGE_PX, edge_a / pixel_size)
-    mask = soft_mask_from_volume(large, 0.5, extend_a / pixel_size, edge)
+    edge = max(EDGE_PX, shape.edge_a / pixel_size)
+    mask = soft_mask_from_volume(large, 0.5, shape.extend_a / pixel_size, edge)
     # what the growth adds beyond the particle's sphere ends softly too, as far as the box has room
     radius = min(diameter_a / 2 / pixel_size, box / 2 - 3)
     within = soft_sphere(box, radius, min(edge, box / 2 - 1 - radius))

@@ -40,7 +40,7 @@ def draw_progress(figure, folder, columns=COLUMNS):
     for column, (title, paths) in enumerate(shown):
         for row, path in enumerate(paths):
             axes = figure.add_subplot(grid[row, column])
-            _draw_sections([axes], path, [0])
+            _draw_sections([axes], *_sections(path, [0]))
             if row == 0:
                 axes.set_title(title, fontsize=9)
             _label(axes, names[row], "x", "y", left=column == 0, bottom=row == classes - 1)
@@ -55,17 +55,29 @@ def draw_classes(figure, folder):
     paths = [folder.newest_volume(k) for k in range(classes)]
     if not any(paths):
         raise InputError("the run has written no map yet; the first one comes after a few iterations")
-    figure.clear()
     state = "final maps" if folder.volume() is not None else "newest maps on the way"
-    grid = _sheet(figure, 3, classes, f"{state} of {classes} classes, central slices" if classes > 1 else
-                  f"{state[:-1]}, central slices", labelled_rows=True)
-    for column, (path, (name, size)) in enumerate(zip(paths, class_sizes(folder))):
+    draw_class_columns(
+        figure, f"{state} of {classes} classes, central slices" if classes > 1 else f"{state[:-1]}, central slices",
+        [(f"{name}\n{size}", _sections(path, range(3))) if path is not None else (f"{name}\nnot yet", None)
+         for path, (name, size) in zip(paths, class_sizes(folder))])
+
+
+def draw_class_columns(figure, title, classes):
+    """A column for each class: its words above its three central sections; returns [[axes] of a column].
+
+    classes : [(words, ([(n, m) sections across z, y, x], Å/px))], or None in place of the sections where there are none
+    """
+    figure.clear()
+    grid, columns = _sheet(figure, 3, len(classes), title, labelled_rows=True), []
+    for column, (words, found) in enumerate(classes):
         panels = [figure.add_subplot(grid[row, column]) for row in range(3)]
-        if path is not None:
-            _draw_sections(panels, path, range(3))
-        panels[0].set_title(f"{name}\n{size}" if path is not None else f"{name}\nnot yet", fontsize=9)
+        if found is not None:
+            _draw_sections(panels, *found)
+        panels[0].set_title(words, fontsize=9)
         for axes, (across, up) in zip(panels, _PLANES):
             _label(axes, "", across, up, left=column == 0, bottom=True)
+        columns.append(panels)
+    return columns
 
 
 def class_sizes(folder):
@@ -92,18 +104,18 @@ def _sheet(figure, rows, columns, title, labelled_rows=False):
                                top=1 - 0.85 / height, wspace=0.08, hspace=0.28 if labelled_rows else 0.06)
 
 
-def _draw_sections(panels, path, axes_across):
-    """Draw the central sections across some axes (0, 1, 2 = z, y, x) of a map, in its own greys, Å from the centre."""
-    sections, pixel_size = _sections(path, axes_across)
+def _draw_sections(panels, sections, pixel_size):
+    """Draw central sections of a map, in its own greys, Å from the centre."""
     low, high = _grey_range(sections)
     for panel, section in zip(panels, sections):
-        edge = (-(len(section) // 2) - 0.5) * pixel_size
-        far = edge + len(section) * pixel_size
-        panel.imshow(section, cmap="gray", origin="lower", extent=(edge, far, edge, far), vmin=low, vmax=high)
+        edges = [(-(n // 2) - 0.5) * pixel_size for n in section.shape]
+        (bottom, top), (left, right) = [(edge, edge + n * pixel_size) for edge, n in zip(edges, section.shape)]
+        panel.imshow(section, cmap="gray", origin="lower", extent=(left, right, bottom, top), vmin=low, vmax=high)
 
 
 def _sections(path, axes_across):
-    """([(d, d) central sections], Å/px) of a map that CryoSGD wrote; the rest of it is not read."""
+    """([(d, d) central sections across some axes (0, 1, 2 = z, y, x)], Å/px) of a map that CryoSGD wrote; its other
+    sections are not read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -4,38 +4,23 @@ from __future__ import annotations
 import numpy as np
 
 from .axes_pictures import COLOURS, GRID
-from .pictures import _figure, _grey_range, _save
+from .comparison_pictures import save_side_by_side_png
+from .pictures import _figure, _save
+from .volume_data import VolumeData
 
-COMPARISON_SIZE, CHOICE_SIZE, SCAN_SIZE = (9.6, 6.6), (8.0, 3.6), (12.0, 4.4)
+CHOICE_SIZE, SCAN_SIZE = (8.0, 3.6), (12.0, 4.4)
 # of the lines of one γ
 STYLES = ("-", "--", ":", "-.")
 
 
-def draw_comparison(figure, traditional, regularised, pixel_size: float, level: float):
-    """Draw three central sections of both maps (d, d, d), in one grey scale and with one contour, on a Figure."""
-    figure.clear()
-    centre = len(traditional) // 2
-    edge = (-centre - 0.5) * pixel_size
-    extent = (edge, edge + len(traditional) * pixel_size) * 2
-    rows = (("traditional (Wiener)", traditional), ("sparse + TV", regularised))
-    sections = [[volume[centre], volume[:, centre], volume[:, :, centre]] for _, volume in rows]
-    low, high = _grey_range(sections[0] + sections[1])
-    for row, ((name, _), images) in enumerate(zip(rows, sections)):
-        for column, image in enumerate(images):
-            axes = figure.add_subplot(2, 3, 3 * row + column + 1)
-            axes.imshow(image, cmap="gray", origin="lower", extent=extent, vmin=low, vmax=high)
-            if image.min() < level < image.max():
-                axes.contour(image, levels=[level], origin="lower", extent=extent, colors="C1", linewidths=0.7)
-            axes.set_title(f"{name}, {'zyx'[column]} = 0", fontsize=9)
-            axes.tick_params(labelsize=7)
-    figure.suptitle(f"one grey scale, contour at {level:.3g}; axes in Å", fontsize=10)
+def save_comparison_png(path, traditional, regularised, pixel_size: float, level: float = None):
+    """Save both maps (d, d, d) on the same slices as a PNG, in the units that they share.
 
-
-def save_comparison_png(path, traditional, regularised, pixel_size: float, level: float):
-    """Save `draw_comparison` as a PNG."""
-    figure = _figure(*COMPARISON_SIZE)
-    draw_comparison(figure, traditional, regularised, pixel_size, level)
-    _save(figure, path)
+    level : of the contour, None for a proposed one
+    """
+    save_side_by_side_png(path, [VolumeData(traditional, pixel_size, "traditional (Wiener)"),
+                                 VolumeData(regularised, pixel_size, "sparse + TV")], matched=False,
+                          **({} if level is None else {"level": level}))
 
 
 def draw_choice(figure, choices):

@@ -1,10 +1,11 @@
 """The files of two half-maps and their mask, read and checked together."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..core.errors import InputError
 from ..core.masks import check_mask, check_mask_frame
+from ..engines.mask import MaskShape
 from ..engines.validation.halves import HalfMaps, automatic_mask
 from ..io.volumes import read_pair, read_volume
 
@@ -14,7 +15,7 @@ class HalfMapFiles:
     """Paths of two unfiltered half-maps, and what is known of them.
 
     mask : path, or None to make one of the maps; pixel_size : Å/px, None takes the headers'; diameter_a : of the
-    particle, Å, for the mask that is made
+    particle, Å, for the mask that is made; mask_shape : how it is made
     """
 
     first: str
@@ -22,6 +23,7 @@ class HalfMapFiles:
     mask: str | None = None
     pixel_size: float | None = None
     diameter_a: float | None = None
+    mask_shape: MaskShape = MaskShape()
 
     def read(self) -> HalfMaps:
         """The maps; raises InputError where they or the mask can't be used."""
@@ -32,11 +34,13 @@ class HalfMapFiles:
             if volume.min() == volume.max():
                 raise InputError(f"{path} is empty: every voxel is {float(volume.flat[0]):g}; give a map with density")
         return HalfMaps(first, second, pixel_size, read_mask(self.mask, len(first), pixel_size) if self.mask else
-                        automatic_mask(0.5 * (first + second), pixel_size, self.diameter_a), bool(self.mask))
+                        automatic_mask(0.5 * (first + second), pixel_size, self.diameter_a, self.mask_shape),
+                        bool(self.mask))
 
     def names(self) -> dict:
         """Names for a summary."""
-        return dict(half1=self.first, half2=self.second, mask=self.mask)
+        return dict(half1=self.first, half2=self.second, mask=self.mask,
+                    mask_shape=None if self.mask else asdict(self.mask_shape))
 
 
 def read_mask(path, box_size: int, pixel_size: float):

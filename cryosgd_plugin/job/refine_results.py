@@ -9,7 +9,20 @@ from ..io.fsc_star import write_fsc
 from ..io.model_pictures import save_model_png
 from ..io.model_star import write_model
 from ..io.pictures import save_fsc_png, save_slices_png
-from ..io.result_folder import FSC, HALF1, HALF2, MASK, MODEL, OVERFITTING, PICTURES, VOLUME, result_name
+from ..io.result_folder import (
+    COMPARISON,
+    FSC,
+    HALF1,
+    HALF2,
+    MASK,
+    MODEL,
+    OVERFITTING,
+    PICTURES,
+    TRADITIONAL,
+    VOLUME,
+    result_name,
+)
+from ..io.sparse_tv_pictures import save_comparison_png
 from ..io.volumes import write_volume
 
 # of the FSC of sparse and smooth halves, in a picture
@@ -17,7 +30,8 @@ REGULARISED = "masked, regularised (no measure of resolution)"
 
 
 def write_maps(path, engine) -> None:
-    """Map, unregularised half-maps and their FSC of each class, and the mask of these curves.
+    """Map, unregularised half-maps and their FSC of each class, and the mask of these curves; Wiener's map where the
+    map is another.
 
     path : a file's name -> its Path
     """
@@ -31,6 +45,8 @@ def write_maps(path, engine) -> None:
                   {name: getattr(curves, name) for name in ("unmasked", "masked", "randomised", "corrected")},
                   box_size=config.box_size, pixel_size=config.pixel_size,
                   general={"rlnFinalResolution": _finite(curves.resolution(config.box_size, config.pixel_size))})
+    for k, volume in enumerate(() if engine.traditional is None else engine.traditional):
+        write_volume(path(result_name(TRADITIONAL, k, config.classes)), volume, config.pixel_size)
     write_volume(path(MASK), engine.curve_mask.astype(np.float32), config.pixel_size)
 
 
@@ -82,6 +98,9 @@ def save_pictures(pictures, engine, history) -> None:
     config = engine.config
     if any(record.get("certificate") for record in history):
         save_certificate_png(history, pictures / "certificate.png")
+    for k, volume in enumerate(() if engine.traditional is None else engine.traditional):
+        save_comparison_png(pictures / result_name(COMPARISON, k, config.classes), volume, engine.whole[k],
+                            config.pixel_size)
     for k, volume in enumerate(engine.whole):
         title = "Refined map" if config.classes == 1 else f"Class {k + 1}"
         file = result_name(VOLUME, k, config.classes).replace(".mrc", ".png")

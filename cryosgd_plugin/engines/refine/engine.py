@@ -279,6 +279,11 @@ class Refinement:
         unregularised = [self._solve(n, w, radius) for n, w in zip(numerators, weights)] if last else None
         return self._regulariser.whole(wiener, unregularised, weights, curves, radius, self.curve_mask, last)
 
+    @property
+    def traditional(self):
+        """(K, box, box, box) Wiener's maps of the same poses and data, where `whole` was regularised otherwise."""
+        return self._regulariser.traditional
+
     def _make_regulariser(self):
         config = self.config
         if config.regularisation == "wiener":

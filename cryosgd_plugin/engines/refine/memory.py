@@ -16,8 +16,9 @@ SOURCE_SHARE = 0.25
 NODE_BYTES, BANK_BYTES, SCORE_BYTES = 8 + 4, 28, 12
 # float32 maps of the particles' box, for each class: references, halves, regularised halves, given and whole map …
 MAPS = 12
-# and where these are sparse and smooth: those of this and the last iteration, and the Wiener maps they begin with
-SPARSE_MAPS = 6
+# and where these are sparse and smooth: those of this and the last iteration, the Wiener maps they begin with, and that
+# of both halves
+SPARSE_MAPS = 7
 # partial sums of the back-projection are given no more than this, but for one
 PARTIAL_BYTES = 256e6
 

@@ -25,6 +25,9 @@ FURTHER = 1.25
 class Wiener:
     """Numerator / (weight + 1/τ²), τ² from the FSC (paper 3's "traditional method"): maps that are there anyway."""
 
+    # of the same sums, beside the map that is regularised otherwise
+    traditional = None
+
     def halves(self, wiener, sums, halves, curves, radius: int, mask, last: bool = False):
         """(2, K, box, box, box) float32, the maps that become references.
 
@@ -58,7 +61,10 @@ class SparseTV:
 
     config : SparseTVConfig; chosen : whether each half and class chooses α and β by data that it holds back
     operators : (g, 3, 3) of the symmetry
+    traditional : (K, box, box, box) float32, Wiener's maps of both halves in the newest iteration
     """
+
+    traditional = None
 
     def __init__(self, config, chosen: bool, *, pixel_size: float, diameter_a: float, classes: int, operators,
                  seed: int, threads: int):
@@ -119,6 +125,7 @@ class SparseTV:
     def whole(self, wiener, unregularised, weights, curves, radius, mask, last=False):
         """As Wiener.whole, with the mean of the halves' penalties; Wiener's map where there is no other, and before the
         last iteration, where nothing depends on it."""
+        self.traditional = wiener
         if not last:
             return wiener
         maps, self._whole = wiener.copy(), []
@@ -148,12 +155,13 @@ class SparseTV:
 
     def state(self):
         """As Wiener.state."""
-        return dict(penalties=self.penalties, chosen_at=self.chosen_at, previous=self.previous)
+        return dict(penalties=self.penalties, chosen_at=self.chosen_at, previous=self.previous,
+                    traditional=self.traditional)
 
     def restore(self, state):
         """As Wiener.restore."""
         self.penalties, self.previous = np.asarray(state["penalties"]), np.asarray(state["previous"])
-        self.chosen_at = int(state["chosen_at"])
+        self.chosen_at, self.traditional = int(state["chosen_at"]), np.asarray(state["traditional"])
 
     def _config(self, half, k):
         alpha, beta = self.penalties[half, k]

@@ -8,7 +8,7 @@ import numpy as np
 from ...core.fourier import fft3_centred
 from ...core.masks import distance_from_centre
 from ...core.shells import crossing_resolution, radial_average, shell_index_3d
-from ..mask import dynamic_mask
+from ..mask import MaskShape, dynamic_mask
 from .half_maps import THRESHOLD
 
 # where no diameter is given, a mask is looked for within this share of the box
@@ -51,9 +51,12 @@ class HalfMaps:
         return crossing_resolution(curve, threshold, self.box_size, self.pixel_size)
 
 
-def automatic_mask(volume, pixel_size: float, diameter_a: float = None) -> np.ndarray:
-    """A soft mask of the map's envelope, within a sphere of DIAMETER_SHARE of the box where no diameter is given."""
-    return dynamic_mask(volume, pixel_size, diameter_a or DIAMETER_SHARE * len(volume) * pixel_size)
+def automatic_mask(volume, pixel_size: float, diameter_a: float = None, shape: MaskShape | None = None) -> np.ndarray:
+    """A soft mask of the map's envelope, within a sphere of DIAMETER_SHARE of the box where no diameter is given.
+
+    shape : MaskShape, None for the usual one
+    """
+    return dynamic_mask(volume, pixel_size, diameter_a or DIAMETER_SHARE * len(volume) * pixel_size, shape=shape)
 
 
 def same_map(unmasked) -> bool:

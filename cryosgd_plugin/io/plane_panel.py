@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .view_state import PROJECTIONS
+from .section_state import PROJECTIONS
 from .volume_data import AXES
 
 # normal axis (0, 1, 2 = z, y, x) → axes drawn to the right and upwards
@@ -14,10 +14,13 @@ CONTOUR_PIXELS = 256      # a contour line is traced on no finer a grid: it must
 
 
 class PlanePanel:
-    """The plane across one axis (`normal` = 0, 1, 2 for z, y, x) of a volume."""
+    """The plane across one axis (`normal` = 0, 1, 2 for z, y, x) of a volume.
 
-    def __init__(self, axes, data, state, normal):
-        self.axes, self.data, self.state, self.normal = axes, data, state, normal
+    state : SectionState; heading : whose plane it is, where several maps are side by side
+    """
+
+    def __init__(self, axes, data, state, normal, heading=""):
+        self.axes, self.data, self.state, self.normal, self.heading = axes, data, state, normal, heading
         self.right, self.up = SCREEN_AXES[normal]
         self.contour = None
         extent = (*data.extent_a(self.right), *data.extent_a(self.up))
@@ -49,6 +52,10 @@ class PlanePanel:
             line.set_visible(self.state.cross_hair and not self.projecting)
             line.set_xdata([at, at]) if axis == self.right else line.set_ydata([at, at])
         self._trace(picture)
+        self.write_title()
+
+    def write_title(self):
+        """Say which section of what is shown."""
         self.axes.set_title(self._title(), fontsize=9, color=AXIS_COLOURS[self.normal], pad=4)
 
     def picture(self):
@@ -88,6 +95,8 @@ class PlanePanel:
         if self.projecting:
             return f"projection along {axis}"
         index, thickness = self.state.position[self.normal], self.state.thickness
+        if self.heading:
+            return f"{self.heading}, {axis} = {self.data.position_a(self.normal, index):.1f} Å"
         averaged = f", mean of {thickness} sections" if thickness > 1 else ""
         return (f"{axis} = {self.data.position_a(self.normal, index):.1f} Å"
                 f"  (section {index + 1} of {self.data.shape[self.normal]}{averaged})")

@@ -1,19 +1,16 @@
-"""The wand beside a form's field: the particle diameter, measured on the particles."""
+"""The wand beside the particle diameter: measured on the particles."""
 from __future__ import annotations
 
-import tkinter as tk
-
 import numpy as np
-from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from pyworkflow.gui.dialog import Dialog
 from pyworkflow.wizard import DESKTOP_TKINTER, Wizard
 from scipy import ndimage
 
-from .convert import some_images
-from .core.errors import InputError
-from .protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV, ProtCryosgdValidate
+from ..convert import some_images
+from ..core.errors import InputError
+from ..protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV, ProtCryosgdValidate
+from .figure_dialog import FigureDialog
 
 AVERAGED, SHOWN = 300, 6
 # at this width single particles come out of the noise and keep their outline
@@ -41,7 +38,7 @@ class CryosgdDiameterWizard(Wizard):
             form.setVar("particleDiameter", dialog.diameter_a)
 
 
-class DiameterDialog(Dialog):
+class DiameterDialog(FigureDialog):
     """Images with a circle that a slider widens. After OK, `diameter_a` holds the choice in Å.
 
     images : (n, d, d); pixel_size : Å/px; diameter_a : to start with, or None.
@@ -55,7 +52,7 @@ class DiameterDialog(Dialog):
 
     def body(self, frame):
         """Average and single particles, each with the circle; the slider below."""
-        figure = Figure(figsize=(9.0, 3.6), dpi=100)
+        figure = self.place_figure(frame, (9.0, 3.6))
         panels = [(f"average of {len(self._images)}", self._images.mean(axis=0))]
         smoothed = ndimage.gaussian_filter(self._images[:SHOWN], (0, *(SMOOTHING_A / self._pixel_size,) * 2))
         panels += [(f"particle {number}, smoothed", image) for number, image in enumerate(smoothed, start=1)]
@@ -73,17 +70,12 @@ class DiameterDialog(Dialog):
             self._circles.append(axes.add_patch(circle))
         figure.axes[0].set_xlabel("Å", fontsize=7)
         figure.tight_layout()
-        self._canvas = FigureCanvasTkAgg(figure, master=frame)
-        self._canvas.get_tk_widget().grid(row=0, column=0, sticky="news")
-        slider = tk.Scale(frame, from_=10, to=int(self._extent_a), orient=tk.HORIZONTAL, length=600,
-                          label="Diameter (Å): the circle shall hold all of the particle", command=self.choose)
-        slider.set(self.diameter_a)
-        slider.grid(row=1, column=0, sticky="ew")
-        self.initial_focus = slider
+        self.initial_focus = self.place_slider(frame, "Diameter (Å): the circle shall hold all of the particle", 10,
+                                               int(self._extent_a), self.diameter_a, self.choose)
 
     def choose(self, diameter_a):
         """Draw the circle of a diameter in Å."""
-        self.diameter_a = int(float(diameter_a))
+        self.diameter_a = int(diameter_a)
         for circle in self._circles:
             circle.set_radius(self.diameter_a / 2)
-        self._canvas.draw_idle()
+        self.canvas.draw_idle()
