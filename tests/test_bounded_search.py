@@ -69,6 +69,22 @@ def test_a_limit_of_pairs_is_said(monkeypatch):
     assert any(one.capped for one in run(*sample(1.5)))
 
 
+def test_a_limit_keeps_what_the_image_says_and_not_what_noise_might_hide():
+    levels, images, table = sample(1.5)
+    search = BoundedSearch(levels, shrinkage=np.ones((1, levels[-1].grid.polar.radius + 1)),
+                           rng=np.random.default_rng(0), most_children=300)
+    coarse, cells = levels[0].grid, search._cells[0]
+    n = coarse.n_directions * len(coarse.shifts_a)
+    top = np.random.default_rng(1).permutation(n).astype(np.float32)
+    # the worse a direction scores the more room its bound has
+    room = np.float32(10 * n) - 9 * top.reshape(coarse.n_directions, -1).max(axis=1)
+    found = search_module._Found()
+    children = search._survivors(0, (np.arange(n), top), room, 0.0, found)
+    kept = np.sort(np.argsort(-top)[:int(300 / cells.children_each)])
+    assert found.capped and len(kept) > 5
+    np.testing.assert_array_equal(children, cells.children(kept))
+
+
 def test_the_incumbent_is_a_pose_of_the_grid():
     """The bound is held against a score that was found, mostly the best one."""
     levels, images, table = sample(0.1)

@@ -45,7 +45,7 @@ from .updates import border_noise, update_noise, update_scale
 # images that the references' scale is estimated by, and how often
 SCALE_IMAGES, SCALE_ROUNDS = 200, 3
 # pairs that weak images are followed to before the last iteration (there search.MAX_CHILDREN)
-EARLY_CHILDREN = 6000
+EARLY_CHILDREN = 3000
 # of shrinkage, the bound takes at least this: shells that are known worse hold next to nothing
 LEAST_SHRINKAGE = 0.3
 
