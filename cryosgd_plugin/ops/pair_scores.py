@@ -45,7 +45,7 @@ def pair_scores(linear, square, shifted, ctf, slots, offsets, pairs: Pairs, n_an
 
 def pair_scores_plain(linear, square, shifted, ctf, slots, offsets, pairs, n_angles):
     """As `pair_scores`, pair by pair in numpy: the truth for the CUDA kernel."""
-    image, row, shift = _numbered(pairs)
+    image, row, shift = pairs.expanded()
     scores = np.empty((len(pairs), n_angles), np.float32)
     for p, (i, d, s) in enumerate(zip(image, row, shift)):
         product = (linear[d] * shifted[slots[i, s]].conj()).sum(axis=0)
@@ -120,8 +120,3 @@ def tiles(pairs: Pairs):
     rectangle = xp.searchsorted(end, number, side="right")
     before = xp.concatenate([xp.zeros(1, end.dtype), end])[rectangle]
     return rectangle.astype(xp.int32), (TILE * (number - before)).astype(xp.int32)
-
-
-def _numbered(pairs):
-    """`pairs.expanded` of a part, whose first pair need not be number 0."""
-    return Pairs.of(pairs.image, pairs.row, pairs.height, pairs.first, pairs.count, pairs.shifts, pairs.n).expanded()

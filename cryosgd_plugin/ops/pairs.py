@@ -68,7 +68,7 @@ class Pairs:
     def expanded(self):
         """(image, row, shift), (total,) int32 each."""
         xp = array_module(self.image)
-        number = xp.arange(self.total)
+        number = self.start[0] + xp.arange(self.total)
         of = xp.searchsorted(self.start, number, side="right") - 1
         within = number - self.start[of]
         count = self.count[of]
