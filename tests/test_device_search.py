@@ -11,6 +11,7 @@ from cryosgd_plugin.engines.refine.certificate import certify
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.device_search import DeviceLocalSearch, DeviceSearch
 from cryosgd_plugin.engines.refine.local import LocalSearch
+from cryosgd_plugin.engines.refine.modes import modes_of_block
 from cryosgd_plugin.engines.refine.search import BoundedSearch
 from cryosgd_plugin.tests import host_cuda
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, WIDTH, density, particles
@@ -175,3 +176,16 @@ def test_other_grids_are_refused(xp):
     levels[1].grid.parents[:] = levels[1].grid.parents[::-1].copy()
     with pytest.raises(ValueError, match="must follow each other"):
         DeviceSearch(levels, shrinkage=np.ones((1, levels[-1].grid.polar.radius + 1)), rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("noise_sd, symmetry", [(0.1, "C1"), (0.4, "C4"), (1.5, "C1")])
+def test_modes_of_a_block_are_those_of_its_images(xp, noise_sd, symmetry):
+    levels, images, table = sample(noise_sd)
+    operators = point_group(symmetry)
+    search, on_gpu = searches(levels, xp)
+    found = search.run(images, table, np.arange(len(images)), noise())
+    expected = search.modes(found, operators)
+    for modes in (on_gpu.modes(found, operators), modes_of_block(found, levels[-1].grid, operators, np)):
+        assert [heads.tolist() for heads, _ in modes] == [heads.tolist() for heads, _ in expected]
+        assert [mass for _, mass in modes] == pytest.approx([mass for _, mass in expected], abs=1e-5)
+    assert noise_sd == 0.1 or max(len(heads) for heads, _ in expected) > 1

@@ -36,6 +36,7 @@ from ...ops.pairs import TILE, Cells, Pairs, best_of_each
 from ...ops.polar import harmonics
 from ..abinitio.slices import slice_rings
 from .local import LocalSearch
+from .modes import modes_of_block
 from .search import BEAM, DRAWN, FORGOTTEN, MAX_POSES, BoundedSearch, FoundPoses, level_words
 
 # of the memory that is free when a search begins: what slices and what scores may take; the rest is for images, sums
@@ -103,6 +104,10 @@ class DeviceSearch(BoundedSearch):
             found[:, depth] = to_host(self._bounds(depth, (image, row, shift), top, limits[depth].most(
                 slice(None), self.deviations)))
         return found
+
+    def modes(self, found, operators) -> list:
+        """As `BoundedSearch.modes`, of all images at once."""
+        return modes_of_block(found, self.levels[-1].grid, operators, self.xp)
 
     def _run_part(self, rings, most, tail_power):
         n, last = len(rings[0]), len(self.levels) - 1
@@ -338,7 +343,7 @@ class DeviceLocalSearch(LocalSearch, DeviceSearch):
         """[FoundPoses] of the images (n, b, b) of some table rows; noise : σ² by Fourier radius."""
         xp, level = self.xp, self.levels[0]
         with self.phases("preparation"):
-            matched = level.matcher.prepare(images, table, rows, noise)
+            matched = level.matcher.prepare(images, table, rows, noise, with_power=False)
             rings = _Rings(matched.filtered, harmonics(matched.ctf_power), xp.asarray(
                 self._mates(rows).astype(np.float32)))
             near = [self._near(row, level) for row in rows]

@@ -34,7 +34,7 @@ class LocalSearch(BoundedSearch):
     def run(self, images, table, rows, noise) -> list:
         """[FoundPoses] of the images (n, b, b) of some table rows; noise : σ² by Fourier radius."""
         level = self.levels[0]
-        matched = level.matcher.prepare(images, table, rows, noise)
+        matched = level.matcher.prepare(images, table, rows, noise, with_power=False)
         found = [_Found() for _ in rows]
         pairs = [self._near(row, level) for row in rows]
 

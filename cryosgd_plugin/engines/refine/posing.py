@@ -10,7 +10,7 @@ from ...core.backend import array_module, to_host
 from ...ops.pose_insert import insert_poses
 from ...ops.pose_score import shell_terms
 from ...ops.slicing import half_volume_shape
-from .modes import HELD_MASS, Modes, climb, grid_modes, grid_rotations
+from .modes import HELD_MASS, Modes, climb, grid_rotations
 
 # modes of less than this share of an image's mass are not back-projected
 LIGHTEST = 1e-3
@@ -90,7 +90,7 @@ class Poser:
             masked = prepared.masked
             weight = array_module(masked).ascontiguousarray(prepared.ctf_power[:, :self.used])
         with self.phases("polish"):
-            heads = [grid_modes(one, grid, self.operators) for one in found]
+            heads = self.search.modes(found, self.operators)
             broad = np.array([mass < HELD_MASS for _, mass in heads])
             starts = _starts(found, [head for head, _ in heads], grid)
             modes = climb(self.halves, masked, weight, preparer.points[:self.used], starts, extent_a=preparer.extent_a,

@@ -17,6 +17,7 @@ from ...core.backend import to_host
 from ...ops.polar import harmonics
 from ..abinitio.selection import Selection
 from .bounds import LevelBound
+from .modes import grid_modes
 from .phases import Phases
 
 # standard deviations of the noise that the bound allows for: one true pose in 30,000 lies beyond
@@ -117,6 +118,10 @@ class BoundedSearch:
                 found[i].incumbent = incumbents[i]
         return [one.result(len(self.levels[-1].grid.shifts_a)) for one in found]
 
+    def modes(self, found, operators) -> list:
+        """What `modes.grid_modes` says of each of the FoundPoses; operators : (g, 3, 3) of the symmetry."""
+        return [grid_modes(one, self.levels[-1].grid, operators) for one in found]
+
     def allowed(self, rows):
         """Which poses images of some table rows may have: (numbers among them, rotations, shifts_a) -> (n,) bool, or
         None for all."""
@@ -141,7 +146,7 @@ class BoundedSearch:
         """([MatchedImages], [CellBound]) of the levels."""
         with self.phases("preparation"):
             # levels that differ in their shifts alone share a matcher
-            prepared = {level.matcher: level.matcher.prepare(images, table, rows, noise)
+            prepared = {level.matcher: level.matcher.prepare(images, table, rows, noise, with_power=False)
                         for level in {level.matcher: level for level in self.levels}.values()}
             matched = [prepared[level.matcher] for level in self.levels]
             return matched, [bound.of(matched[-1].ctf_power) for bound in self.bounds]
