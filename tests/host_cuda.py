@@ -211,8 +211,8 @@ class _Device:
         pass
 
 
-def stand_in(memory_gb: float = 2.0) -> types.ModuleType:
-    """The module; memory_gb : of the GPU that it speaks of."""
+def stand_in(memory_gb: float = 2.0, gpus: int = 1) -> types.ModuleType:
+    """The module; memory_gb : of the GPU that it speaks of; gpus : how many it speaks of, all of them one."""
     def as_array(value, dtype=None, order=None, copy=True):
         held = value.held if isinstance(value, Array) else np.array(value, dtype)
         return Array(np.asarray(held, dtype, order))
@@ -227,7 +227,7 @@ def stand_in(memory_gb: float = 2.0) -> types.ModuleType:
         "rfft", "irfft", "fft", "ifft", "rfftn", "irfftn", "rfft2", "irfft2", "fftshift", "ifftshift", "fftfreq",
         "rfftfreq")})
     runtime = types.SimpleNamespace(
-        getDevice=lambda: 0, getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError,
+        getDevice=lambda: 0, getDeviceCount=lambda: gpus, CUDARuntimeError=RuntimeError,
         getDeviceProperties=lambda number: {"name": b"a stand-in on the host"},
         memGetInfo=lambda: (int(memory_gb * 1e9), int(memory_gb * 1e9)))
     stream = types.SimpleNamespace(synchronize=lambda: None)
