@@ -25,9 +25,13 @@ N = 5
 
 @pytest.fixture
 def xp(monkeypatch):
-    # the CPU's search holds the best of a broad posterior only, a GPU's adds all of it up
-    monkeypatch.setattr(search_module, "MAX_HELD", 10 ** 8)
     return host_cuda.install(monkeypatch)
+
+
+@pytest.fixture
+def everything_held(monkeypatch):
+    """The CPU's search holds the best of a broad posterior only, a GPU's adds all of it up."""
+    monkeypatch.setattr(search_module, "MAX_HELD", 10 ** 8)
 
 
 def on_device(levels, xp):
@@ -65,7 +69,7 @@ def equal(found, expected):
 
 
 @pytest.mark.parametrize("noise_sd", [0.1, 0.4, 1.5])
-def test_the_same_poses_as_on_the_cpu(xp, noise_sd):
+def test_the_same_poses_as_on_the_cpu(xp, noise_sd, everything_held):
     levels, images, table = sample(noise_sd)
     for ours, theirs in zip(*found_by(searches(levels, xp)[::-1], images, table)):
         equal(ours, theirs)
@@ -97,7 +101,7 @@ def test_slices_are_kept_and_forgotten(xp):
     assert search._bank_room == room
 
 
-def test_limits_are_kept_to(xp, monkeypatch):
+def test_limits_are_kept_to(xp, monkeypatch, everything_held):
     levels, images, table = sample(1.5)
     for ours, theirs in zip(*found_by(searches(levels, xp, most_children=60)[::-1], images, table)):
         equal(ours, theirs)
@@ -107,7 +111,7 @@ def test_limits_are_kept_to(xp, monkeypatch):
         assert len(one.scores) == 10 and one.weights.sum() < 0.5
 
 
-def test_an_exhaustive_search_and_its_certificate(xp):
+def test_an_exhaustive_search_and_its_certificate(xp, everything_held):
     levels, images, table = sample(0.4)
     on_both = []
     for bounded, exhaustive in zip(searches(levels, xp), searches(levels, xp, exhaustive=True)):
@@ -125,7 +129,7 @@ def test_bounds_of_cells_equal_the_cpus(xp):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
-def test_poses_are_drawn_by_their_posterior(xp):
+def test_poses_are_drawn_by_their_posterior(xp, everything_held):
     """The mean score of those drawn is that of the posterior, whatever their order."""
     levels, images, table = sample(1.5)
     ours, theirs = found_by(searches(levels, xp)[::-1], images, table)

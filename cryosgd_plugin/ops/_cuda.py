@@ -21,8 +21,9 @@ def launch(sources: tuple, name: str, n_threads: int, *arguments) -> None:
 
 
 def source_of(sources: tuple) -> str:
-    """The text of some .cu files, one after the other."""
-    return "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in sources)
+    """The text of some .cu files, one after the other; what is not ASCII stands in comments, and is left out."""
+    texts = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in sources)
+    return "\n".join(texts).encode("ascii", "replace").decode("ascii")
 
 
 @lru_cache(maxsize=None)

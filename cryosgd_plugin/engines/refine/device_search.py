@@ -41,11 +41,12 @@ from .search import BEAM, DRAWN, FORGOTTEN, MAX_POSES, BoundedSearch, FoundPoses
 
 # of the memory that is free when a search begins: what slices and what scores may take; the rest is for images, sums
 BANK_SHARE, SCORE_SHARE = 0.3, 0.25
-# bytes for each angle of a pair: its products, the transform's copy of them, scores, what is picked of these; for each
-# angle and ring of an image's shift and of a direction, while they are made, and of a direction that is kept
-PAIR_BYTES, SHIFT_BYTES, SLICE_BYTES, BANK_BYTES = 16, 12, 36, 6
-# pairs of the first level that are worked on at a time
-MOST_PAIRS = 2e7
+# bytes for each angle of a pair: its products, the transform's copy of them, scores, and 64-bit numbers of those that
+# are picked; for each angle and ring of an image's shift and of a direction, while they are made, and of a direction
+# that is kept; for each pair in the lists of them
+PAIR_BYTES, SHIFT_BYTES, SLICE_BYTES, BANK_BYTES, LIST_BYTES = 28, 12, 36, 6, 100
+# pairs of the first level that are worked on at a time, at most
+MOST_PAIRS = 5e7
 # bins of the histogram by which the best MAX_POSES are told, over FORGOTTEN nats
 BINS = 512
 
@@ -84,7 +85,8 @@ class DeviceSearch(BoundedSearch):
         rings = [_Rings(one.filtered, harmonics(one.ctf_power)) for one in matched]
         most = [limit.most(slice(None), self.deviations) for limit in limits]
         first, found = self.levels[0], []
-        step = max(1, int(MOST_PAIRS // (first.n_rows * len(first.grid.shifts_a))))
+        most_pairs = min(MOST_PAIRS, self._room / LIST_BYTES)
+        step = max(1, int(most_pairs // (first.n_rows * len(first.grid.shifts_a))))
         for part in (slice(begin, begin + step) for begin in range(0, len(images), step)):
             found += self._run_part([one.part(part) for one in rings], [one[part] for one in most],
                                     limits[0].tail_power[part] if limits else None)

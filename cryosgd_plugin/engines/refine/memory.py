@@ -73,7 +73,7 @@ def gpu_memory_needed_gb(config) -> float:
     # the Fourier sum that samples images on rings, of the pixels about the particle
     polar = PolarGrid.for_support(radius, (config.diameter_a + config.shift_range) / config.pixel_size, box)
     inside = np.pi * min(0.5 * box, (config.diameter_a / 2 + config.shift_range) / config.pixel_size + 0.05 * box) ** 2
-    sampling = 4 * inside * polar.radius * polar.n_angles
+    sampling = 4 * inside * polar.radius * polar.n_angles * (2 if config.overfitting_test else 1)
     return (sampling + max(posing / (1 - BANK_SHARE - SCORE_SHARE), solving)) / 1e9
 
 
