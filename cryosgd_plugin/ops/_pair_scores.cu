@@ -138,26 +138,23 @@ extern "C" __global__ void segment_sum(const double *values, const long long *st
     }
 }
 
-// Of the scores (pairs, angles) that are not below `least` of their image, each lane's Σ exp(score − best), the same
-// times (score − best), and how many these are: partial : (2, pairs, lanes); counts : (pairs, lanes)
+// partial : (2, pairs, lanes), of the scores (pairs, angles) that are not below `least` of their image each lane's
+// Σ exp(score − best), and the same times (score − best)
 extern "C" __global__ void pair_masses(const float *scores, const int *image, const float *best, const float *least,
-                                       int angles, long long pairs, int lanes, float *partial, int *counts) {
+                                       int angles, long long pairs, int lanes, float *partial) {
     long long total = pairs * lanes, stride = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += stride) {
         const float *row = scores + i / lanes * angles;
         float top = best[image[i / lanes]], bottom = least[image[i / lanes]];
         float mass = 0.0f, moment = 0.0f;
-        int count = 0;
         for (int a = (int)(i % lanes); a < angles; a += lanes)
             if (row[a] >= bottom) {
                 float below = row[a] - top, weight = expf(below);
                 mass += weight;
                 moment += weight * below;
-                count++;
             }
         partial[i] = mass;
         partial[total + i] = moment;
-        counts[i] = count;
     }
 }
 

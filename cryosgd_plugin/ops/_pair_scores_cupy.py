@@ -59,11 +59,10 @@ def pair_masses(scores, image, best, least):
     xp = array_module(scores)
     p, angles = scores.shape
     partial = xp.empty((2, p, ANGLE_LANES), xp.float32)
-    counts = xp.empty((p, ANGLE_LANES), xp.int32)
-    launch(SOURCES, "pair_masses", counts.size, scores, image, best, least, np.int32(angles), np.int64(p),
-           np.int32(ANGLE_LANES), partial, counts)
+    launch(SOURCES, "pair_masses", p * ANGLE_LANES, scores, image, best, least, np.int32(angles), np.int64(p),
+           np.int32(ANGLE_LANES), partial)
     mass, moment = partial.sum(axis=2, dtype=xp.float64)
-    return mass, moment, counts.sum(axis=1, dtype=xp.int64)
+    return mass, moment
 
 
 def score_counts(scores, image, best, least, bins, width, histogram):

@@ -72,15 +72,15 @@ def segment_sum(values, segments):
 
 
 def pair_masses(scores, image, best, least):
-    """(Σ exp(score − best), the same times (score − best), how many) of the scores that are at least `least`.
+    """(Σ exp(score − best), the same times (score − best)), (p,) float64 each, of the scores that are at least `least`.
 
-    scores : (p, A) float32; image : (p,) int32; best, least : (images,) float32. Returns (p,) float64 and int64.
+    scores : (p, A) float32; image : (p,) int32; best, least : (images,) float32
     """
     if array_module(scores) is np:
         kept = scores >= least[image][:, None]
         below = np.where(kept, scores - best[image][:, None], 0).astype(float)
         weight = np.where(kept, np.exp(below), 0)
-        return weight.sum(axis=1), (weight * below).sum(axis=1), kept.sum(axis=1)
+        return weight.sum(axis=1), (weight * below).sum(axis=1)
     from ._pair_scores_cupy import pair_masses as kernel
     return kernel(scores, image, best, least)
 

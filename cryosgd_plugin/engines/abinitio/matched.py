@@ -114,12 +114,12 @@ class ImageMatcher:
             window, xp, n = self._window[self._window > 0], self.xp, len(points)
             # real and imaginary parts apart: the images are real, so this halves the product
             stacked, step = xp.empty((len(x), 2 * n), np.float32), max(1, int(SAMPLED_NUMBERS // n))
+            x, y, window, points = (xp.asarray(one) for one in (x - centre, y - centre, window, points))
             for part in (slice(first, first + step) for first in range(0, len(x), step)):
-                phase = xp.asarray((np.outer(x[part] - centre, points[:, 0])
-                                    + np.outer(y[part] - centre, points[:, 1])) * pixel)
-                kernel = xp.asarray(window[part])[:, None] * xp.exp(-2j * np.pi * phase)
+                phase = (xp.outer(x[part], points[:, 0]) + xp.outer(y[part], points[:, 1])) * pixel
+                kernel = window[part, None] * xp.exp(-2j * np.pi * phase)
                 stacked[part, :n], stacked[part, n:] = kernel.real, kernel.imag
-            self._samplers[key] = stacked, xp.asarray(points)
+            self._samplers[key] = stacked, points
         return self._samplers[key]
 
     def shift_phases(self, shifts_a):

@@ -122,8 +122,9 @@ class DeviceSearch(BoundedSearch):
                 held_against = self._descended(rings, listed, top, tail_power)
                 incumbents = to_host(held_against)
             scored += _counts(pairs) * self.levels[depth].grid.polar.n_angles
-            pairs, kept, too_many = self._cut(depth, listed, pairs.segments(), self._bounds(
-                depth, listed, top, most[depth]), held_against)
+            with self.phases("bounds"):
+                pairs, kept, too_many = self._cut(depth, listed, pairs.segments(), self._bounds(
+                    depth, listed, top, most[depth]), held_against)
             pruned.append(1 - kept / (self.levels[depth].n_rows * len(self.levels[depth].grid.shifts_a)))
             capped |= too_many
         found = self._picked(rings[-1], pairs)
@@ -275,9 +276,9 @@ class DeviceSearch(BoundedSearch):
         held = Pairs.listed(image, row, shift, n)
         segments = held.segments()
         mass, moment = (xp.empty(len(held), np.float64) for _ in range(2))
-        counts, histogram = xp.empty(len(held), np.int64), xp.zeros((n, BINS), np.uint64)
+        histogram = xp.zeros((n, BINS), np.uint64)
         for part, scores in self._scores(depth, rings, held):
-            mass[part], moment[part], counts[part] = pair_masses(scores, image[part], best, least)
+            mass[part], moment[part] = pair_masses(scores, image[part], best, least)
             score_counts(scores, image[part], best, least, BINS, FORGOTTEN / BINS, histogram)
         total = to_host(segment_sum(mass, segments))
         evidence = to_host(best) + np.log(total)

@@ -108,10 +108,11 @@ class BoundedSearch:
             tops = self._tops(depth, matched[depth], pairs)
             if depth == 0:
                 incumbents = self._descend(matched, tops, limits)
-            for i in range(n):
-                found[i].scored += len(tops[i][1]) * self.levels[depth].grid.polar.n_angles
-                pairs[i] = self._survivors(depth, tops[i], limits[depth].most(i, self.deviations), incumbents[i],
-                                           found[i])
+            with self.phases("bounds"):
+                for i in range(n):
+                    found[i].scored += len(tops[i][1]) * self.levels[depth].grid.polar.n_angles
+                    pairs[i] = self._survivors(depth, tops[i], limits[depth].most(i, self.deviations), incumbents[i],
+                                               found[i])
         self._score(len(self.levels) - 1, matched[-1], pairs, lambda i, *scored: found[i].add(*scored))
         for i in range(n):
             if self.bounds:
