@@ -40,6 +40,7 @@ def test_nvcc_compiles_the_source(tmp_path):
     assert all(f".entry {kernel}(" in text for kernel in KERNELS)
     # the 16 sums of a tile lie in registers
     assert ".local" not in text
+    assert f"#define TILE {TILE}\n" in _cuda.source_of(_pair_scores_cupy.SOURCES)
 
 
 # ---- rectangles

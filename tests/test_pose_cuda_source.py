@@ -38,7 +38,7 @@ def posed(sample):  # noqa: F811
 
 def test_nvcc_compiles_the_source(tmp_path):
     text = ptx(tmp_path, _pose_cupy.SOURCES)
-    for kernel in ("pose_terms", "shell_terms", "shell_power", "insert_poses"):
+    for kernel in ("pose_terms", "shell_terms", "shell_power", "insert_poses", "node_sums"):
         assert f".entry {kernel}(" in text
     # arrays that are indexed at run time would lie in slow memory
     assert ".local" not in text

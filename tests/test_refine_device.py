@@ -12,9 +12,11 @@ from cryosgd_plugin.core.symmetry import point_group
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.engine import Refinement
 from cryosgd_plugin.engines.refine.images import ImagePreparer
+from cryosgd_plugin.engines.refine.maps import shell_means
 from cryosgd_plugin.engines.refine.memory import check_gpu_memory, gpu_memory_needed_gb
 from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.volumes import read_volume
+from cryosgd_plugin.ops.slicing import half_volume_shape
 from cryosgd_plugin.tests import host_cuda
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, density, particles
 from cryosgd_plugin.tests.test_asymmetry import RING
@@ -127,6 +129,21 @@ def test_images_are_prepared_as_on_the_cpu(xp):
         one, other = getattr(gpu, name).get(), getattr(cpu, name)
         assert one.dtype == other.dtype and np.abs(one - other).max() < 1e-5 * np.abs(other).max()
     np.testing.assert_allclose(gpu.power, cpu.power, rtol=1e-5)
+
+
+def test_shells_of_maps_are_summed_as_on_the_cpu(xp, monkeypatch):
+    rng = np.random.default_rng(0)
+    weight = rng.random(half_volume_shape(9)).astype(np.float32) * 10 ** rng.uniform(-3, 3, half_volume_shape(9))
+    weight = weight.astype(np.float32)
+    found = []
+    for seed in (None, 1):
+        monkeypatch.setattr(host_cuda.RawKernel, "shuffle", seed)
+        found.append(shell_means(xp.asarray(weight), 9))
+    assert np.array_equal(*found)
+    np.testing.assert_allclose(found[0], shell_means(weight, 9), rtol=1e-6)
+    np.testing.assert_allclose(shell_means(xp.asarray(weight > 1), 9), shell_means(weight > 1, 9), rtol=1e-12)
+    weight[9 * 2 + 1, 9 * 2 + 1, 0] = np.inf
+    assert np.isfinite(shell_means(xp.asarray(weight), 9)).all()
 
 
 # ---- the command

@@ -59,6 +59,18 @@ def shell_power(values, shells, count):
     return to_host(partial.sum(axis=2, dtype=xp.float64))
 
 
+def node_sums(values, radius, padding):
+    """(radius + 1,) float64, on the host: a half volume's values in single precision, summed over the nodes of each
+    shell, the same bit for bit on every run. What is not finite counts as nothing."""
+    xp = array_module(values)
+    values = xp.ascontiguousarray(xp.where(xp.isfinite(values), values, 0), dtype=xp.float32)
+    scale = fixed_point_scale(float(xp.abs(values).sum(dtype=xp.float64)))
+    sums = xp.zeros(radius + 1, xp.uint64)
+    launch(SOURCES, "node_sums", values.size, values, np.int32(values.shape[0]), np.int32(values.shape[2]),
+           np.int32(padding), np.int32(radius), np.int64(values.size), np.float32(scale), sums)
+    return to_host(sums).view(np.int64) / scale
+
+
 def insert_poses(filtered, weight, points, rotations, shifts, image, mass, padding, numerator, total,
                  kernel="trilinear"):
     """As `pose_insert.insert_poses_plain`; the same bit for bit on every run (see _slicing_cupy)."""

@@ -221,3 +221,19 @@ extern "C" __global__ void insert_poses(const float2 *filtered, const float *wei
         }
     }
 }
+
+// sums : (radius + 1), in fixed point, of a half volume's real values over the nodes of each shell, which lie at their
+// distance over the padding, rounded
+extern "C" __global__ void node_sums(const float *values, int size, int depth, int padding, int radius,
+                                     long long total, float scale, unsigned long long *sums) {
+    long long stride = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += stride) {
+        // halves of whole numbers, whose squares are exact
+        float x = (float)(i % depth) / (float)padding;
+        float y = (float)(i / depth % size - size / 2) / (float)padding;
+        float z = (float)(i / depth / size - size / 2) / (float)padding;
+        int shell = (int)rintf(sqrtf(z * z + y * y + x * x));
+        if (shell <= radius && values[i] != 0.0f)
+            add_to(sums + shell, values[i], scale);
+    }
+}

@@ -313,8 +313,8 @@ class Refinement:
         self.whole = self._whole(sums, curves, radius, last)
         self.shell_fsc, self.shrinkage = curves, self._regulariser.shrinkage(curves)
         noise = mean_noise(self.noise, [one.images for one in sums])
-        self.spectra = [shell_spectra(curve, [one.weight[k] for one in sums], noise, self.curve_mask, radius,
-                                      len(self.operators)) for k, curve in enumerate(curves)]
+        self.spectra = [shell_spectra(curve, [self.xp.asarray(one.weight[k]) for one in sums], noise, self.curve_mask,
+                                      radius, len(self.operators)) for k, curve in enumerate(curves)]
 
     def _whole(self, sums, curves, radius, last):
         """(K, box, box, box): the maps of both halves together."""
@@ -334,10 +334,10 @@ class Refinement:
 
     def _solve(self, numerator, weight, radius, curve=None):
         """A map of symmetrised sums, regularised by its FSC curve where one is given."""
+        numerator, weight = self.xp.asarray(numerator), self.xp.asarray(weight)
         ridge = None if curve is None else inverse_tau2(curve[:radius + 1], shell_means(weight, radius))
-        volume = solve(self.xp.asarray(numerator), self.xp.asarray(weight), radius, self.config.box_size, ridge,
-                       self.config.kernel)
-        return to_host(volume) / self._envelope
+        return to_host(solve(numerator, weight, radius, self.config.box_size, ridge, self.config.kernel)
+                       ) / self._envelope
 
     def _scaled(self, references):
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.backend import array_module, to_host
+from ...core.backend import array_module
 from ...core.fourier import fft3_centred, ifft3_centred
 from ...core.shells import shell_index_3d
-from ...ops.slicing import from_half_volume, half_volume_radius
+from ...ops.slicing import PADDING, from_half_volume, half_volume_radius
 
 # share of a shell's mean weight that no voxel's is taken to lie below in an unregularised map
 FLOOR = 1e-3
@@ -15,9 +15,14 @@ LEAST_FSC, MOST_FSC = 1e-3, 0.999
 
 
 def shell_means(weight, radius: int) -> np.ndarray:
-    """(radius + 1,) mean weight of each shell of a Hermitian half volume."""
+    """(radius + 1,) mean weight of each shell of a Hermitian half volume; on the host, wherever that lies."""
+    xp = array_module(weight)
+    if xp is not np:
+        from ...ops._pose_cupy import node_sums
+        total, count = (node_sums(values, radius, PADDING) for values in (weight, xp.ones(weight.shape, np.float32)))
+        return total / np.maximum(count, 1)
     shell = node_shells(radius).ravel()
-    total = np.bincount(shell, weights=to_host(weight).ravel(), minlength=radius + 2)
+    total = np.bincount(shell, weights=weight.ravel(), minlength=radius + 2)
     return (total / np.maximum(np.bincount(shell, minlength=radius + 2), 1))[:radius + 1]
 
 
