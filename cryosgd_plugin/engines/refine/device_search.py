@@ -12,10 +12,11 @@ On paper, for 256 px of 1.4 Å, 180 Å across, C1, at 4 Å (levels at 14.4, 7.2 
 45, 145 and 253 shifts, 96, 192 and 360 angles, 24, 49 and 89 rings): the first level has 35,000 pairs an image, 0.3
 GFLOP, and five or six passes over their 13 MB of products and scores. Each other level has at most 6,000 pairs (12,000
 in the last iteration); at the finest these are 0.8 GFLOP, 8 kB a pair in all passes, 50 MB an image, and as much for
-the harmonics under its shifts where it needs all of them. Some 100 launches a level and block of 250 images. So where
-memory moves 2 TB/s and products run at 8 TFLOP/s, 100,000 images take some 10 to 20 s a level. The slices of a level,
-2.4 GB of harmonics at the finest, are made once for each half and iteration where they fit in BANK_SHARE of the
-memory, else for those rows that a piece of the work needs. None of this has been measured.
+the harmonics under its shifts where it needs all of them. A block of 250 images asks for some 1,400 array operations
+and 40 kernels with two levels, preparation and polish among them. So where memory moves 2 TB/s and products run at 8
+TFLOP/s, 100,000 images take some 10 to 20 s a level. The slices of a level, 2.4 GB of harmonics at the finest, are
+made once for each half and iteration where they fit in BANK_SHARE of the memory, else for those rows that a piece of
+the work needs. None of this has been measured.
 """
 from __future__ import annotations
 
