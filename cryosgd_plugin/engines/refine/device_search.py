@@ -41,8 +41,9 @@ from .local import LocalSearch
 from .modes import modes_of_block
 from .search import BEAM, DRAWN, FORGOTTEN, MAX_POSES, BoundedSearch, FoundPoses, level_words
 
-# of the memory that is free when a search begins: what slices and what scores may take; the rest is for images, sums
-BANK_SHARE, SCORE_SHARE = 0.3, 0.25
+# of the memory that is free for a search when it begins: what slices, scores, and lists of pairs may take; the rest is
+# for images. It is never less than LEAST_SHARE of all that is free, whatever is reserved
+BANK_SHARE, SCORE_SHARE, LIST_SHARE, LEAST_SHARE = 0.4, 0.3, 0.15, 0.1
 # bytes for each angle of a pair: its products, the transform's copy of them, scores, and 64-bit numbers of those that
 # are picked; for each angle and ring of an image's shift and of a direction, while they are made, and of a direction
 # that is kept; for each pair in the lists of them
@@ -70,13 +71,18 @@ class _Rings:
 
 
 class DeviceSearch(BoundedSearch):
-    """As BoundedSearch, for levels whose maps lie on a GPU; `threads` is of no account."""
+    """As BoundedSearch, for levels whose maps lie on a GPU; `threads` is of no account.
 
-    def __init__(self, levels, *, shrinkage, rng, **options):
+    reserved : bytes of the memory that is free now which are kept for others
+    """
+
+    def __init__(self, levels, *, shrinkage, rng, reserved: float = 0.0, **options):
         super().__init__(levels, shrinkage=shrinkage, rng=rng, **options)
         self.xp = levels[-1].xp
-        memory = gpu_memory(self.xp)
+        free = gpu_memory(self.xp)
+        memory = max(free - reserved, LEAST_SHARE * free)
         self._room, self._bank_room = SCORE_SHARE * memory, BANK_SHARE * memory
+        self._most_pairs = min(MOST_PAIRS, LIST_SHARE * memory / LIST_BYTES)
         self._banks = {}
         self._device_cells = [self._cells_between(depth) for depth in range(len(self.levels) - 1)]
         self._offsets = [self.xp.asarray(level.grid.log_shift_weights.astype(np.float32)) for level in self.levels]
@@ -87,8 +93,7 @@ class DeviceSearch(BoundedSearch):
         rings = [_Rings(one.filtered, harmonics(one.ctf_power)) for one in matched]
         most = [limit.most(slice(None), self.deviations) for limit in limits]
         first, found = self.levels[0], []
-        most_pairs = min(MOST_PAIRS, self._room / LIST_BYTES)
-        step = max(1, int(most_pairs // (first.n_rows * len(first.grid.shifts_a))))
+        step = max(1, int(self._most_pairs // (first.n_rows * len(first.grid.shifts_a))))
         for part in (slice(begin, begin + step) for begin in range(0, len(images), step)):
             found += self._run_part([one.part(part) for one in rings], [one[part] for one in most],
                                     limits[0].tail_power[part] if limits else None)

@@ -36,7 +36,7 @@ from .device_search import DeviceLocalSearch, DeviceSearch
 from .images import ImagePreparer
 from .local import LocalSearch
 from .maps import inverse_tau2, of_both, share_low, shell_means, solve
-from .memory import BLOCK
+from .memory import BLOCK, gpu_sums_bytes
 from .particles import ParticleResults
 from .phases import Phases
 from .posing import HalfSums, Poser
@@ -271,6 +271,8 @@ class Refinement:
     def _poser(self, references, preparer, threads):
         config, levels = self.config, self._level_stack(references)
         common = dict(rng=np.random.default_rng(config.seed), threads=threads)
+        if self.xp is not np:
+            common["reserved"] = gpu_sums_bytes(config, preparer.radius)
         if config.search == "local":
             local = LocalSearch if self.xp is np else DeviceLocalSearch
             search = local(levels, self.results.rotations, self.results.shifts_a, self.operators,

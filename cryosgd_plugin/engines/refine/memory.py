@@ -6,7 +6,6 @@ import numpy as np
 from ...core.errors import InputError
 from ...ops.polar import PolarGrid
 from ...ops.slicing import PADDING, half_volume_shape
-from .device_search import BANK_SHARE, SCORE_SHARE
 from .search import BANK_NUMBERS, FULL_SHARES, SCORE_NUMBERS
 
 # images of one block: their search shares slices
@@ -25,8 +24,9 @@ PARTIAL_BYTES = 256e6
 # on a GPU, of a node: sums that a block adds, and the integers they come from; what a map is solved with; of a voxel of
 # the padded box: its transform, the copy that is made of it, the density and its shifted copy
 ADDED_BYTES, SOLVED_BYTES, PADDED_BYTES = 8 + 4 + 3 * 8, 44, 16
-# of an image on the GPU: of its pixels, and of its coefficients up to Nyquist, in all their copies
-PIXEL_BYTES, COEFFICIENT_BYTES = 6 * 4, 28
+# of an image on the GPU: of its pixels, and of its coefficients up to Nyquist, in all their copies; a search in small
+# pieces
+PIXEL_BYTES, COEFFICIENT_BYTES, SEARCH_BYTES = 6 * 4, 28, 1.5e9
 
 
 def memory_needed_gb(config, threads: int) -> float:
@@ -63,18 +63,24 @@ def check_memory(config, threads: int, budget_gb: float) -> None:
                          f"--memory to {enough:.0f}, give fewer --threads (now {threads}), or downsample the particles")
 
 
+def gpu_sums_bytes(config, radius: int) -> float:
+    """Bytes of a GPU's memory that images of one block and the sums of a half-set up to a Fourier radius take."""
+    nodes = float(np.prod(half_volume_shape(radius)))
+    images = BLOCK * (PIXEL_BYTES * config.box_size ** 2 + COEFFICIENT_BYTES * np.pi * radius ** 2 / 2)
+    return (config.classes * NODE_BYTES + ADDED_BYTES) * nodes + images
+
+
 def gpu_memory_needed_gb(config) -> float:
     """GB of a GPU's memory that a refinement needs at its last iteration."""
     box, radius = config.box_size, config.box_size // 2 - 1
     nodes = float(np.prod(half_volume_shape(radius)))
-    images = BLOCK * (PIXEL_BYTES * box ** 2 + COEFFICIENT_BYTES * np.pi * radius ** 2 / 2)
-    posing = (config.classes * NODE_BYTES + ADDED_BYTES) * nodes + images
+    posing = gpu_sums_bytes(config, radius) + SEARCH_BYTES
     solving = SOLVED_BYTES * nodes + PADDED_BYTES * float(PADDING * box) ** 3
     # the Fourier sum that samples images on rings, of the pixels about the particle
     polar = PolarGrid.for_support(radius, (config.diameter_a + config.shift_range) / config.pixel_size, box)
     inside = np.pi * min(0.5 * box, (config.diameter_a / 2 + config.shift_range) / config.pixel_size + 0.05 * box) ** 2
     sampling = 4 * inside * polar.radius * polar.n_angles * (2 if config.overfitting_test else 1)
-    return (sampling + max(posing / (1 - BANK_SHARE - SCORE_SHARE), solving)) / 1e9
+    return (sampling + max(posing, solving)) / 1e9
 
 
 def check_gpu_memory(config, free: float) -> None:
