@@ -2,11 +2,11 @@
 
 What `polar.correlate` does for one image at a time, laid out for a GPU: harmonics last, so that neighbouring threads
 read neighbouring numbers, and only those pairs that are asked for (pairs.py). Bytes for each pair, of R rings and A
-angles: its products with one direction and one image, 4 A written, transformed to scores, 4 A read (twice: CuPy copies
-what it transforms back) and 4 A written, and read once more by whoever picks. For each rectangle of 4 × 4 pairs 8 of
-the 16 · R · A / 2 products' factors are read, mostly from the caches.
+angles: its products with one direction and one image, 4 A written; copied by CuPy before they are transformed back, 4
+A read and written; transformed to scores, 4 A read and written, and read once more by whoever picks. For each
+rectangle of 4 × 4 pairs 8 numbers a ring and harmonic are read, mostly from the caches, for 16 products.
 
-Scores stay on the GPU. What comes back of them is one number a pair, or the few poses that count.
+Scores stay on the GPU: one number is kept of each pair, and the few poses that count come back.
 """
 from __future__ import annotations
 

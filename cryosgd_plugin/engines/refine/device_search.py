@@ -200,7 +200,7 @@ class DeviceSearch(BoundedSearch):
                 number = xp.flatnonzero(used)
                 shifted = shifted_harmonics(rings.filtered, level.phases, (number // n_shifts).astype(xp.int32),
                                             (number % n_shifts).astype(xp.int32))
-                slots = (xp.cumsum(used) - 1).astype(xp.int32)
+                slots = (xp.cumsum(used.astype(xp.int32)) - 1).astype(xp.int32)
                 bank, numbered = (whole, part) if whole is not None else self._bank_of(depth, part)
                 scores = pair_scores(*bank, shifted, rings.ctf, slots, self._offsets[depth], numbered, polar.n_angles)
                 if rings.mates is not None:
@@ -254,7 +254,7 @@ class DeviceSearch(BoundedSearch):
         marked = xp.zeros(level.n_rows, bool)
         for k in range(TILE):
             marked[part.row[part.height > k] + k] = True
-        number = (xp.cumsum(marked) - 1).astype(xp.int32)
+        number = (xp.cumsum(marked.astype(xp.int32)) - 1).astype(xp.int32)
         return self._bank(level, np.flatnonzero(to_host(marked))), replace(part, row=number[part.row])
 
     def _bank(self, level, rows):
