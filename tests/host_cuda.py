@@ -91,8 +91,8 @@ def _operators():
     both = "add sub mul truediv floordiv mod pow matmul and or xor lt le gt ge eq ne".split()
     for name in both:
         function = getattr(operator, name + "_" if name in ("and", "or") else name)
-        setattr(Array, f"__{name}__", lambda a, b, f=function: wrapped(f(a.held, unwrapped(b))))
-        setattr(Array, f"__r{name}__", lambda a, b, f=function: wrapped(f(unwrapped(b), a.held)))
+        setattr(Array, f"__{name}__", lambda a, b, f=function: wrapped(f(a.held, beside(a, b))))
+        setattr(Array, f"__r{name}__", lambda a, b, f=function: wrapped(f(beside(a, b), a.held)))
     for name in ("add", "sub", "mul", "truediv", "and", "or"):
         function = getattr(operator, "i" + name)
         setattr(Array, f"__i{name}__", lambda a, b, f=function: Array(f(a.held, unwrapped(b))))
@@ -114,6 +114,13 @@ def unwrapped(value):
     if isinstance(value, np.ndarray):
         raise TypeError(f"a numpy array of shape {value.shape} meets GPU arrays; move it with xp.asarray")
     return value
+
+
+def beside(array, value):
+    """What an operator finds beside an array; numpy 2 and CuPy 14 let a float64 scalar make it double precision."""
+    if type(value) is np.float64 and array.dtype in (np.float32, np.complex64):
+        raise TypeError(f"a float64 scalar meets an array of {array.dtype}; make it a float")
+    return unwrapped(value)
 
 
 def wrapped(value):

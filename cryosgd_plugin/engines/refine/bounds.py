@@ -102,7 +102,7 @@ def _circle_features(values):
     of a product of two of them is at most the sum of the products of their features, at whatever angle between them."""
     xp = array_module(values)
     spectrum = xp.abs(harmonics(values)) / values.shape[-1]
-    exact = np.sqrt(2) * spectrum[..., 1:EXACT_HARMONICS + 1]
+    exact = 2 ** 0.5 * spectrum[..., 1:EXACT_HARMONICS + 1]
     rest = xp.sqrt(2 * (spectrum[..., EXACT_HARMONICS + 1:] ** 2).sum(axis=-1))
     return xp.concatenate([spectrum[..., :1], exact, rest[..., None]], axis=-1).astype(np.float32)
 

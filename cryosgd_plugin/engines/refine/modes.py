@@ -81,7 +81,7 @@ def modes_of_block(found, grid, operators, xp) -> list:
     rows, shifts, angles, scores, weights = (xp.asarray(np.concatenate([getattr(one, name) for one in found]))
                                              for name in ("rows", "shifts", "angles", "scores", "weights"))
     image, number = xp.asarray(np.repeat(np.arange(n), sizes)), xp.arange(begin[-1])
-    psi = np.radians(360 / grid.polar.n_angles) * angles.astype(np.float32)[:, None]
+    psi = 2 * np.pi / grid.polar.n_angles * angles.astype(np.float32)[:, None]
     frames = xp.asarray(grid.frames)[rows % grid.n_directions]
     cosine, sine = xp.cos(psi), xp.sin(psi)
     rotations = xp.stack([cosine * frames[:, 0] + sine * frames[:, 1], cosine * frames[:, 1] - sine * frames[:, 0],
@@ -89,7 +89,7 @@ def modes_of_block(found, grid, operators, xp) -> list:
     shifts, structures = xp.asarray(grid.shifts_a.astype(np.float32))[shifts], rows // grid.n_directions
     turns = xp.asarray(np.asarray(operators, np.float32))
     spacing = max(grid.spacing_deg, 360 / grid.polar.n_angles)
-    least_trace = 1 + 2 * np.cos(np.radians(min(REACH * spacing, 180.0)))
+    least_trace = float(1 + 2 * np.cos(np.radians(min(REACH * spacing, 180.0))))
     top = scores[xp.asarray(begin[:-1])]
     least = top - NEGLIGIBLE - NEGLIGIBLE_SHARE * xp.abs(top)
     free, heads = xp.ones(int(begin[-1]), bool), []
