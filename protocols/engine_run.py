@@ -14,6 +14,8 @@ from ..plugin import Plugin
 
 class EngineRun:
     """Mixed into a protocol. The engine runs in a process of its own, in the Python that CRYOSGD_PYTHON names."""
+    # whether the engine takes more than one GPU
+    _severalGpus = True
 
     def _defineGpuParams(self, form):
         """The row "Use GPU" with the GPU IDs that Scipion draws above the sections."""
@@ -21,10 +23,10 @@ class EngineRun:
                        label="Use GPU",
                        help="Run on NVIDIA GPUs through CuPy (extra [cuda12] or [cuda13] of the plugin). A GPU that is "
                             "asked for and can't be used is an error, never a slow run in its place.")
+        which = ("Numbers of the GPUs as nvidia-smi lists them, for example 0, or 0,1 to share the work."
+                 if self._severalGpus else "Number of the GPU as nvidia-smi lists it, for example 0; one is used.")
         form.addHidden(GPU_LIST, params.StringParam, default="0",
-                       label="GPU IDs",
-                       help="Numbers of the GPUs as nvidia-smi lists them, for example 0, or 0,1 to share the work. "
-                            "A queue numbers those that it lends from 0.")
+                       label="GPU IDs", help=f"{which} A queue numbers those that it lends from 0.")
         form.addParam("gpuWizard", params.LabelParam, label="GPUs of this machine",
                       help="The wand lists them, with their free memory, and fills the GPU IDs above.")
 
@@ -66,6 +68,9 @@ class EngineRun:
             return [f"A GPU is asked for, but none can be used: {sentence}; or set 'Use GPU' to No."]
         if not self.getGpuList():
             return ["A GPU is asked for, but the GPU IDs are empty; give 0 for the first one."]
+        if not self._severalGpus and len(self.getGpuList()) > 1:
+            return [f"GPU IDs {', '.join(map(str, self.getGpuList()))} are given, and this program uses one GPU; give "
+                    "one of them."]
         return []
 
     def _runEngine(self, command: str, words: list, result: str):

@@ -26,11 +26,13 @@ class RefineForm(FilledForm):
     option is its name without the unit (see resumable_run.config_words).
     """
 
+    _severalGpus = False
     # what the choice of a new form is
     _regularisation = DEFAULT.regularisation
 
     def _defineParams(self, form):
         form.addSection(label="Input")
+        self._defineGpuParams(form)
         _define_basics(form)
         form.addSection(label="Method")
         _define_run(form)

@@ -12,10 +12,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import cryosgd_plugin
+from cryosgd_plugin.core.backend import gpu_report
 from cryosgd_plugin.core.poses import random_rotations
 from cryosgd_plugin.core.symmetry import point_group, rotate_volume
 from cryosgd_plugin.engines.align import mirror
 from cryosgd_plugin.tests.abinitio_samples import PIXEL, density, particles
+from cryosgd_plugin.tests.refine_samples import USED, records
 
 BENCHMARKS = Path(cryosgd_plugin.__file__).resolve().parents[1] / "benchmarks"
 
@@ -168,3 +170,14 @@ def test_a_refinement_is_held_against_its_peer_and_its_certificate(benchmark, tm
         report.bars = []
         refinement.hold_certificate(report, [dict(certificate=dict(part, **change), seconds=30.0)])
         assert all(bar["passed"] for bar in report.bars) == passed
+
+
+def test_the_benchmark_of_a_gpu_needs_one_and_says_what_phases_took(benchmark, tmp_path, capsys):
+    refine_gpu = benchmark("refine_gpu")
+    refine_gpu.print_iterations(records(3))
+    said = capsys.readouterr().out
+    assert "iteration 3: 80 images" in said and "(maps 1.0, scoring, level 1 8.0)" in said
+    assert f"24.0 s {3 * USED / 24:10.0f} images/s" in said
+    if not gpu_report()[0]:
+        with pytest.raises(SystemExit, match="no GPU can be used"):
+            refine_gpu.main(["-o", str(tmp_path)])

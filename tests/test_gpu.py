@@ -1,4 +1,7 @@
-"""The GPU against the CPU: slicing, scores, a run. Skipped, with the reason, where CuPy or a GPU is absent."""
+"""The GPU against the CPU: kernels, scores, runs. Skipped, with the reason, where CuPy or a GPU is absent.
+
+Those of the refinement are the tests that run with a stand-in elsewhere (test_gpu_on_host.py runs these here with it).
+"""
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +17,54 @@ from cryosgd_plugin.engines.abinitio.finish import Assignment, draw_halves
 from cryosgd_plugin.engines.abinitio.grids import fourier_radius, make_levels
 from cryosgd_plugin.engines.abinitio.levels import Level
 from cryosgd_plugin.engines.abinitio.matched import ImageMatcher
+from cryosgd_plugin.engines.abinitio.selection import Selection
 from cryosgd_plugin.ops import _slicing_numpy, slicing
 from cryosgd_plugin.ops.polar import harmonics
 from cryosgd_plugin.ops.posterior import exponentiate
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
+from cryosgd_plugin.tests.test_device_search import (  # noqa: F401
+    everything_held,
+    test_a_local_search_equals_the_cpus,
+    test_an_exhaustive_search_and_its_certificate,
+    test_bounds_of_cells_equal_the_cpus,
+    test_limits_are_kept_to,
+    test_little_memory_changes_nothing,
+    test_modes_of_a_block_are_those_of_its_images,
+    test_poses_are_drawn_by_their_posterior,
+    test_several_structures_and_levels_that_only_cut_shifts,
+    test_the_same_poses_as_on_the_cpu,
+)
+from cryosgd_plugin.tests.test_pairs import (  # noqa: F401
+    posterior,
+    scored,
+    test_a_part_is_scored_as_in_the_whole,
+    test_angles_are_drawn_by_their_mass,
+    test_children_are_those_of_the_cells,
+    test_everything_is_every_pair_in_order,
+    test_listed_pairs_come_back,
+    test_masses_and_counts,
+    test_scores_equal_those_of_one_image_at_a_time,
+    test_segments,
+    test_the_best_of_each_image,
+)
+from cryosgd_plugin.tests.test_pose_cuda_source import (  # noqa: F401
+    posed,
+    test_images_that_are_not_finite_are_refused,
+    test_insertion_equals_plain_and_repeats,
+    test_no_poses,
+    test_shells_equal_plain,
+    test_terms_equal_plain,
+)
+from cryosgd_plugin.tests.test_pose_score import sample  # noqa: F401
+from cryosgd_plugin.tests.test_refine import CONFIG as REFINE
+from cryosgd_plugin.tests.test_refine_device import (  # noqa: F401
+    on_both,
+    test_bounds_symmetry_and_a_certificate,
+    test_images_are_prepared_as_on_the_cpu,
+    test_iterations_agree_with_the_cpus,
+    test_other_settings_agree_too,
+    test_weak_images_agree_on_average,
+)
 
 USABLE, REASON = gpu_report()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not USABLE, reason=REASON)]
@@ -32,7 +79,7 @@ def xp():
 
 
 @pytest.fixture(scope="module")
-def sample():
+def simulated():
     return particles(300, noise_sd=0.2, seed=1)
 
 
@@ -97,9 +144,9 @@ def test_posterior_equals_the_cpu(xp):
     np.testing.assert_allclose(to_host(on_gpu), scores, atol=1e-5)
 
 
-def test_images_with_higher_order_optics_equal_the_cpu(xp, sample):
+def test_images_with_higher_order_optics_equal_the_cpu(xp, simulated):
     """Two optics groups, one with beam tilt, odd and even Zernike terms and anisotropic magnification."""
-    source, table = sample
+    source, table = simulated
     plain = table.optics[0]
     bent = replace(plain, beam_tilt_mrad=(0.4, -0.3), odd_zernike=(0.0, 0.0, 30.0, -20.0),
                    even_zernike=(0.1, 5.0, 0.0, 3.0), magnification=((1.01, 0.004), (-0.003, 0.99)))
@@ -118,8 +165,8 @@ def test_images_with_higher_order_optics_equal_the_cpu(xp, sample):
 
 
 @pytest.mark.parametrize("resolution, oversampling, levels", [(32.0, 1.0, 1), (22.0, 3.0, 2)])
-def test_scores_and_sums_equal_the_cpu(xp, sample, resolution, oversampling, levels):
-    source, table = sample
+def test_scores_and_sums_equal_the_cpu(xp, simulated, resolution, oversampling, levels):
+    source, table = simulated
     rows = np.arange(8)
     images, noise = source.images(rows, BOX), np.full(BOX // 2 + 1, float(BOX ** 2))
     volume = density() / 0.2 * PIXEL / ((2 * np.pi) ** 0.5 * WIDTH)
@@ -129,15 +176,14 @@ def test_scores_and_sums_equal_the_cpu(xp, sample, resolution, oversampling, lev
         half = slicing.to_half_volume(module.asarray(volume), fourier_radius(resolution, BOX, PIXEL))
         matchers = [ImageMatcher(grid.polar, box_size=BOX, pixel_size=PIXEL, window_radius_a=65.0, xp=module)
                     for grid in grids]
-        steps = [Level(grid, half, matcher) for grid, matcher in zip(grids, matchers)]
+        steps = [Level(grid, [half], matcher) for grid, matcher in zip(grids, matchers)]
         assert len(steps) == levels
         matched = matchers[0].prepare(images, table, rows, noise)
         level = steps[0]
-        flat = module.zeros(len(level.grid.shifts_a), module.float32)
-        scores = [to_host(level.scores(level.image_harmonics(matched.filtered[i]),
-                                       module.ascontiguousarray(harmonics(matched.ctf_power[i]).T), flat))
+        scores = [to_host(level.scores(level.bank(), level.image_harmonics(matched.filtered[i]),
+                                       module.ascontiguousarray(harmonics(matched.ctf_power[i]).T), Selection()))
                   for i in range(3)]
-        batch = expect(steps, images, table, rows, noise, temperature=1.5, shift_sd_a=5.0, threads=2, lanes=3)
+        batch = expect(steps, images, table, rows, noise, temperature=1.5, threads=2, lanes=3)
         found.append((np.stack(scores), batch, [to_host(ring) for ring in batch.sums.rings()], matched.power))
     (scores, batch, rings, power), (gpu_scores, gpu_batch, gpu_rings, gpu_power) = found
     assert np.abs(gpu_scores - scores).max() < 1e-4 * np.abs(scores).max()
@@ -153,22 +199,23 @@ def test_scores_and_sums_equal_the_cpu(xp, sample, resolution, oversampling, lev
         assert np.linalg.norm(gpu_ring - ring) < 1e-3 * np.linalg.norm(ring)
 
 
-def run(xp, sample, devices=(None,)):
+def run(xp, simulated, devices=(None,)):
     """A whole run, with its pass over all particles: (map of the iterations, Reconstruction)."""
-    source, table = sample
+    source, table = simulated
     engine = AbInitio(CONFIG, table, source, xp=xp, threads=2, devices=devices)
     for _ in engine.steps():
         pass
-    iterated = engine.density()
+    (iterated,) = engine.densities()
     assignment = Assignment(engine, halves=draw_halves(len(table), None, np.random.default_rng(0)))
     for _ in assignment.chunks():
         pass
-    return iterated, assignment.reconstruct()
+    (final,) = assignment.reconstruct()
+    return iterated, final
 
 
-def test_a_run_agrees_with_the_cpu(xp, sample):
-    on_cpu, final_cpu = run(np, sample)
-    on_gpu, final_gpu = run(xp, sample)
+def test_a_run_agrees_with_the_cpu(xp, simulated):
+    on_cpu, final_cpu = run(np, simulated)
+    on_gpu, final_gpu = run(xp, simulated)
     shells = slice(1, final_cpu.radius + 1)
     assert fsc(on_cpu, on_gpu)[shells].min() >= 0.99
     assert fsc(final_cpu.volume, final_gpu.volume)[shells].min() >= 0.99
@@ -176,8 +223,8 @@ def test_a_run_agrees_with_the_cpu(xp, sample):
     assert np.linalg.norm(on_gpu) == pytest.approx(np.linalg.norm(on_cpu), rel=0.02)
 
 
-def test_symmetry_is_imposed_and_a_checkpoint_goes_on_to_the_bit(xp, sample):
-    source, table = sample
+def test_symmetry_is_imposed_and_a_checkpoint_goes_on_to_the_bit(xp, simulated):
+    source, table = simulated
     config = AbInitioConfig(**{**CONFIG.to_dict(), "symmetry": "C2", "symmetry_start": 0.3, "iterations": 10})
     straight = AbInitio(config, table, source, xp=xp)
     for record in straight.steps():
@@ -187,20 +234,20 @@ def test_symmetry_is_imposed_and_a_checkpoint_goes_on_to_the_bit(xp, sample):
     resumed = AbInitio(config, table, source, xp=xp)
     resumed.restore(state)
     assert [record["iteration"] for record in resumed.steps()] == [7, 8, 9, 10]
-    np.testing.assert_array_equal(resumed.density(), straight.density())
+    np.testing.assert_array_equal(resumed.densities(), straight.densities())
 
 
-def test_a_run_repeats_to_the_bit(xp, sample):
-    first, second = run(xp, sample), run(xp, sample)
+def test_a_run_repeats_to_the_bit(xp, simulated):
+    first, second = run(xp, simulated), run(xp, simulated)
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1].volume, second[1].volume)
 
 
-def test_several_gpus_agree_with_one(xp, sample):
+def test_several_gpus_agree_with_one(xp, simulated):
     """On a machine with one GPU, two replicas share it."""
-    alone, final = run(xp, sample, devices=(0,))
+    alone, final = run(xp, simulated, devices=(0,))
     other = 1 if xp.cuda.runtime.getDeviceCount() > 1 else 0
-    shared, final_shared = run(xp, sample, devices=(0, other))
+    shared, final_shared = run(xp, simulated, devices=(0, other))
     # products of other sizes may be rounded otherwise, and a run amplifies it
     shells = slice(1, final.radius + 1)
     assert fsc(alone, shared)[shells].min() >= 0.99
@@ -227,3 +274,10 @@ def test_a_sparse_map_equals_the_cpus_in_the_memory_foretold(xp):
     assert volume.dtype == np.float32
     assert np.linalg.norm(volume - expected.volume) < 1e-3 * np.linalg.norm(expected.volume)
     assert found.gap == pytest.approx(expected.gap, rel=0.05)
+
+
+def test_a_refinement_repeats_to_the_bit(xp):
+    """Also of weak images, whose broad posteriors are drawn from."""
+    first, second = (on_both(xp, REFINE, n=30, noise_sd=0.6, iterations=2)[1][0] for _ in range(2))
+    np.testing.assert_array_equal(first.halves, second.halves)
+    np.testing.assert_array_equal(first.results.rotations, second.results.rotations)

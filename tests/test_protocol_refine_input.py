@@ -2,6 +2,7 @@
 import importlib.util
 import unittest
 from pathlib import Path
+from unittest.mock import patch
 
 import mrcfile
 import numpy as np
@@ -16,6 +17,7 @@ from pyworkflow.object import Integer, Pointer
 
 from cryosgd_plugin.convert import half_sets_of
 from cryosgd_plugin.engines.refine.config import REGULARISATIONS
+from cryosgd_plugin.plugin import Plugin
 from cryosgd_plugin.tests.protocol_project import Project
 
 SPARSE = REGULARISATIONS.index("sparse-tv")
@@ -52,6 +54,19 @@ class TestRefineInput(Project):
     def test_without_a_reference_nothing_starts(self):
         errors = self.refine(references=()).validate()
         self.assertTrue(any("Reference map" in error for error in errors), errors)
+
+    def test_a_gpu_is_asked_for_by_the_form(self):
+        with patch.object(Plugin, "gpuReport", return_value=(True, "one GPU")):
+            self.assertEqual(self.refine(useGpu=True).validate(), [])
+            several = self.refine(useGpu=True, gpuList="0,1")
+            self.assertTrue(any("this program uses one GPU" in error for error in several.validate()))
+        with patch.object(Plugin, "gpuReport", return_value=(False, "no driver")):
+            errors = self.refine(useGpu=True).validate()
+            self.assertEqual(len(errors), 1)
+            self.assertIn("none can be used: no driver", errors[0])
+            self.assertEqual(self.refine().validate(), [])
+        self.assertEqual(self.refine(useGpu=True)._device(), "cuda:0")
+        self.assertEqual(self.refine()._device(), "cpu")
 
     def changed(self, change):
         """The simulated particles as another set, with a change."""

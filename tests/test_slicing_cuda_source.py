@@ -1,100 +1,57 @@
 """The GPU's slicing kernels without a GPU: nvcc compiles them, and a host compiler runs them against plain numpy.
 
-The Python side is tested too: `_slicing_cupy.py` itself runs here, with a module in the place of CuPy that holds numpy
-arrays and launches the kernels on the host (tests/data/cuda_on_host.cpp).
+The Python side is tested too: `_slicing_cupy.py` itself runs here, with the stand-in for CuPy of host_cuda.py.
 """
-import ctypes
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
-import types
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from cryosgd_plugin.ops import _slicing_numpy, slicing
-
-OPS = Path(slicing.__file__).parent
-SOURCE = OPS / "_slicing.cu"
-HOST = Path(__file__).parent / "data" / "cuda_on_host.cpp"
-SCALARS = {"int": np.int32, "long long": np.int64, "float": np.float32, "double": np.float64}
-ELEMENTS = {"float2": np.complex64, "float": np.float32, "unsigned long long": np.uint64}
-C_TYPES = {np.int32: ctypes.c_int, np.int64: ctypes.c_longlong, np.float32: ctypes.c_float, np.float64: ctypes.c_double}
+from cryosgd_plugin.ops import _cuda, _slicing_cupy, _slicing_numpy, slicing
+from cryosgd_plugin.tests import host_cuda
 
 
 def test_nvcc_compiles_the_source(tmp_path):
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
-        pytest.skip("nvcc of the CUDA toolkit is not on the PATH")
-    ptx = tmp_path / "slicing.ptx"
-    # the grid-stride loops, 64-bit atomics and rounding used are those of every GPU that CuPy 13 serves
-    done = subprocess.run([nvcc, "-ptx", "-Werror", "all-warnings", "-o", ptx, SOURCE], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    text = ptx.read_text()
+    text = ptx(tmp_path, _slicing_cupy.SOURCES)
     for kernel in ("slice_points", "insert_points", "add_fixed"):
         assert f".entry {kernel}(" in text
     assert "atom.global.add.u64" in text or "red.global.add.u64" in text
-    # sums of floats would depend on the order of the threads
-    assert not re.search(r"(atom|red)\.\w+\.add\.f", text)
 
 
-class HostKernel:
-    """In the place of cupy.RawKernel: checks the arguments against the kernel's C signature, then runs every thread."""
-
-    library = None
-    shuffle = None
-
-    def __init__(self, source, name):
-        signature = re.search(rf"__global__ void {name}\((.*?)\)", source, re.S).group(1)
-        self.types = [" ".join(re.sub(r"\bconst\b|\w+$", "", part.strip()).split()) for part in signature.split(",")]
-        self.run = getattr(self.library, "host_" + name)
-
-    def __call__(self, grid, block, arguments):
-        assert len(arguments) == len(self.types)
-        count = grid[0] * block[0]
-        order = np.arange(count) if self.shuffle is None else np.random.default_rng(self.shuffle).permutation(count)
-        passed = [self._convert(kind, value) for kind, value in zip(self.types, arguments)]
-        self.run(ctypes.c_void_p(order.ctypes.data), ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *passed)
-
-    @staticmethod
-    def _convert(kind, value):
-        if kind.endswith("*"):
-            assert value.dtype == ELEMENTS[kind[:-1].strip()] and value.flags.c_contiguous
-            return ctypes.c_void_p(value.ctypes.data)
-        assert type(value) is SCALARS[kind], f"{value!r} for {kind}"
-        return C_TYPES[SCALARS[kind]](value)
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("no C++ compiler (g++ or clang++) is on the PATH")
-    path = tmp_path_factory.mktemp("cuda") / "slicing.so"
-    done = subprocess.run([compiler, "-std=c++11", "-O1", "-shared", "-fPIC", f"-I{OPS}", "-o", path, HOST],
-                          capture_output=True, text=True)
+def ptx(folder, sources) -> str:
+    """What nvcc makes of some .cu files; no kernel may add floats in the order in which threads happen to come."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc of the CUDA toolkit is not on the PATH")
+    source, target = folder / "kernels.cu", folder / "kernels.ptx"
+    source.write_text(_cuda.source_of(sources), encoding="utf-8")
+    # the grid-stride loops, 64-bit atomics and rounding used are those of every GPU that CuPy 13 serves
+    done = subprocess.run([nvcc, "-ptx", "-Werror", "all-warnings", "-o", target, source], capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(str(path))
+    text = target.read_text()
+    assert not re.search(r"(atom|red)\.\w+\.add\.f", text)
+    return text
 
 
 @pytest.fixture
-def kernels(library, monkeypatch):
-    """`_slicing_cupy` with the host in the place of CuPy."""
-    module = types.ModuleType("cupy")
-    for name in ("empty", "zeros", "ascontiguousarray", "abs", "complex64", "float32", "float64", "uint64"):
-        setattr(module, name, getattr(np, name))
-    module.RawKernel = HostKernel
-    module.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDevice=lambda: 0))
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    monkeypatch.setattr(HostKernel, "library", library)
-    spec = importlib.util.spec_from_file_location("slicing_cupy_on_host", OPS / "_slicing_cupy.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+def kernels(monkeypatch):
+    """`_slicing_cupy` with the host in the place of CuPy, for numpy arrays; insertion adds to them in place."""
+    xp = host_cuda.install(monkeypatch)
+
+    def slice_points(*arrays):
+        return _slicing_cupy.slice_points(*map(xp.asarray, arrays)).get()
+
+    def insert_points(values, weights, rotations, points, numerator, weight_volume):
+        total, weight_total = xp.asarray(numerator), xp.asarray(weight_volume)
+        _slicing_cupy.insert_points(*map(xp.asarray, (values, weights, rotations, points)), total, weight_total)
+        numerator[...], weight_volume[...] = total.get(), weight_total.get()
+
+    return SimpleNamespace(slice_points=slice_points, insert_points=insert_points)
 
 
 def hermitian_half(rng, radius=4):
@@ -173,7 +130,7 @@ def test_insertion_does_not_depend_on_the_order_of_the_threads(kernels, monkeypa
     values = ((rng.normal(size=shape) + 1j * rng.normal(size=shape)) * size).astype(np.complex64)
     sums = []
     for seed in (None, 1, 2):
-        monkeypatch.setattr(HostKernel, "shuffle", seed)
+        monkeypatch.setattr(host_cuda.RawKernel, "shuffle", seed)
         numerator = np.zeros(slicing.half_volume_shape(4), np.complex64)
         weight = np.zeros(numerator.shape, np.float32)
         kernels.insert_points(values, size.astype(np.float32), rotations, points, numerator, weight)
@@ -204,7 +161,7 @@ def test_more_points_than_threads(kernels, monkeypatch):
     half = hermitian_half(np.random.default_rng(0))
     rotations, points = grid_of_cases()
     expected = kernels.slice_points(half, rotations, points)
-    monkeypatch.setattr(kernels, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(_cuda, "MAX_BLOCKS", 2)
     np.testing.assert_array_equal(kernels.slice_points(half, rotations, points), expected)
 
 

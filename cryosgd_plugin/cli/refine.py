@@ -25,7 +25,7 @@ def add_parser(subparsers):
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder")
     parser.add_argument("--mask", metavar="MASK", default="dynamic",
                         help="'dynamic' after each map, 'sphere' of the diameter, or an MRC file (default %(default)s)")
-    add_run_options(parser)
+    add_run_options(parser, several_gpus=False)
     _add_config_options(parser)
 
 

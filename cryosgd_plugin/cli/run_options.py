@@ -10,12 +10,12 @@ from ..core.errors import InputError
 DIAMETER_SHARE = 0.8
 
 
-def add_run_options(parser) -> None:
-    """Device, threads, memory, scratch disk and --continue."""
+def add_run_options(parser, several_gpus: bool = True) -> None:
+    """Device, threads, memory, scratch disk and --continue; several_gpus : whether more than one may be given."""
     group = parser.add_argument_group("computing")
     add = group.add_argument
-    add("--device", default="cpu", help="cpu, cuda (the first GPU), or cuda:0,1: the GPUs that share the work "
-                                        "(default %(default)s)")
+    others = "cuda:0,1: the GPUs that share the work" if several_gpus else "cuda:1: that one"
+    add("--device", default="cpu", help=f"cpu, cuda (the first GPU), or {others} (default %(default)s)")
     add("--threads", type=int, default=os.cpu_count(), metavar="N", help="CPU threads (default: all, %(default)s)")
     add("--memory", type=float, default=4.0, metavar="GB", help="memory budget, GB (default %(default)g)")
     add("--scratch", metavar="DIR", help="folder on a fast disk for a float16 copy of the downsampled particles "

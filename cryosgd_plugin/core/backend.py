@@ -91,3 +91,8 @@ def on_device(number):
         return nullcontext()
     import cupy
     return cupy.cuda.Device(number)
+
+
+def gpu_memory(xp) -> float:
+    """Bytes of the current GPU that arrays of this process may still take, what its pool keeps for reuse among them."""
+    return float(xp.cuda.runtime.memGetInfo()[0] + xp.get_default_memory_pool().free_bytes())

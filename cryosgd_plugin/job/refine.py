@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import __version__
-from ..core.backend import get_array_module
+from ..core.backend import get_array_module, gpu_memory, parse_device
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
 from ..core.masks import check_mask, has_hard_edge
@@ -16,7 +16,7 @@ from ..engines.refine.asymmetry import asymmetry
 from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
 from ..engines.refine.halves import odd_halves_warning
-from ..engines.refine.memory import SOURCE_SHARE, check_memory
+from ..engines.refine.memory import SOURCE_SHARE, check_gpu_memory, check_memory
 from ..engines.refine.randomised import RandomisedPhases, first_random_shell, overfitting_curves
 from ..engines.refine.symmetry_check import LEAST_CORRELATION, correlation_with_mates
 from ..engines.reframe import reframed_map
@@ -30,7 +30,7 @@ from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses, refuse_other_job
 from .refine_results import posed, save_pictures, write_maps, write_overfitting, write_shells
-from .refine_summary import agreement, summarise, warned
+from .refine_summary import agreement, phase_lines, summarise, warned
 
 
 class RefineJob(EngineJob):
@@ -49,11 +49,13 @@ class RefineJob(EngineJob):
                  resume: bool = False):
         self.started = time.time()
         self.config, self.device, self.threads, self.memory_gb = config, device, threads, memory_gb
+        if len(parse_device(device)[1]) > 1:
+            raise InputError(f"a refinement runs on one GPU, and device '{device}' names several; give one of them")
         self.xp = get_array_module(device)
-        if self.xp is not np:
-            raise InputError(f"the refinement does not run on {device} yet; give --device cpu")
         refuse_magnified(table)
         check_memory(config, threads, memory_gb)
+        if self.xp is not np:
+            check_gpu_memory(config, gpu_memory(self.xp))
         if config.search != "local":
             table = replace(table, rotations=None, shifts_a=None)
         elif table.rotations is None:
@@ -108,6 +110,8 @@ class RefineJob(EngineJob):
         start, first = time.perf_counter(), engine.iteration
         self._iterate(engine, self.folder)
         self._count("iterations", start, sum(record["n_images"] for record in self.folder.history[first:]))
+        for line in phase_lines(self.folder.history):
+            print(line, flush=True)
         overfitting = None
         if self.config.overfitting_test:
             start = time.perf_counter()

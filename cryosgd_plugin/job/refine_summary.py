@@ -29,9 +29,10 @@ def summarise(job, engine, asymmetries, overfitting=None) -> dict:
         resolution_a=resolutions[0] if config.classes == 1 else resolutions,
         parameters=config.to_dict(), n_particles=len(rows), half_sets=[len(half) for half in engine.rows],
         class_sizes=counts.tolist(), iterations_done=engine.iteration, stopped=engine.convergence.reason,
-        pruned=history[-1]["pruned"], scored=history[-1]["scored"], pose_width_deg=history[-1]["width_deg"],
-        broad_share=history[-1]["broad"], capped_share=history[-1]["capped"], contrast=job.contrast,
-        inverted=bool(job.source.invert), certificate=certificate, sparse_tv=history[-1].get("sparse_tv"),
+        phases=phases(history), pruned=history[-1]["pruned"], scored=history[-1]["scored"],
+        pose_width_deg=history[-1]["width_deg"], broad_share=history[-1]["broad"],
+        capped_share=history[-1]["capped"], contrast=job.contrast, inverted=bool(job.source.invert),
+        certificate=certificate, sparse_tv=history[-1].get("sparse_tv"),
         asymmetry=[one and dict(vars(one), found=one.found) for one in asymmetries],
         overfitting=[dict(random_from_a=config.extent_a / one.first, noise_correlation=one.noise_correlation,
                           resolution_a=float(one.resolution(config.box_size, config.pixel_size)))
@@ -63,6 +64,23 @@ def sparse_words(record) -> list:
         words.append(f"{which} is sparse and smooth ({halves}): {one['zeros']:.0%} of its voxels are empty, its total "
                      f"variation is {one['variation']:.0%} of the unregularised map's.")
     return words
+
+
+def phases(history) -> dict:
+    """{phase: seconds and images_per_second} of all iterations together; each image counts once for each of them."""
+    totals, images = {}, sum(record["n_images"] for record in history)
+    for record in history:
+        for name, seconds in record.get("seconds_phases", {}).items():
+            totals[name] = totals.get(name, 0.0) + seconds
+    return {name: dict(seconds=seconds, images_per_second=images / max(seconds, 1e-9))
+            for name, seconds in sorted(totals.items())}
+
+
+def phase_lines(history) -> list:
+    """Where the time went, in words; none where nothing was timed."""
+    words = [f"{name} {of['seconds']:.0f} s ({of['images_per_second']:.3g} images/s)"
+             for name, of in phases(history).items()]
+    return [f"Time by phase, both halves together: {'; '.join(words)}."] if words else []
 
 
 def pooled(history) -> dict:

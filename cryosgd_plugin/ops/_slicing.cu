@@ -1,14 +1,15 @@
 // The slicing kernels on a GPU: slice_points, insert_points, add_fixed. Plain CUDA C without headers, so that NVRTC
-// compiles it and a host compiler can run it thread by thread (tests/data/cuda_on_host.cpp).
+// compiles it and a host compiler can run it thread by thread (tests/host_cuda.py).
 //
 // half, fixed, numerator, weight_volume : (size, size, depth) = [kz + size / 2, ky + size / 2, kx], C order
 // rotations : (n, 3, 3), A of core/CONVENTIONS.md; points : (p, 2), padded Fourier pixels; values, weights : (n, p)
 // Indices into arrays are 64 bits wide: n · p passes 2³¹ at fine grids.
 
-// Where A^T (px, py, 0) lies: the first of its eight corners, the fractions beyond it, and whether the Friedel mate
-// (kx ≥ 0) was taken.
+// Where A^T (px, py, 0) lies: the first of its eight corners and its number, the fractions beyond it, and whether the
+// Friedel mate (kx ≥ 0) was taken.
 struct Corner {
     long long first;
+    int x, y, z;
     float fx, fy, fz;
     bool flipped;
 };
@@ -27,11 +28,13 @@ __device__ static Corner corner_of(const float *a, float px, float py, int size,
     y += (float)(size / 2);
     z += (float)(size / 2);
     // all three are positive here, where truncation rounds down
-    int x0 = (int)x, y0 = (int)y, z0 = (int)z;
-    corner.fx = x - (float)x0;
-    corner.fy = y - (float)y0;
-    corner.fz = z - (float)z0;
-    corner.first = ((long long)z0 * size + y0) * depth + x0;
+    corner.x = (int)x;
+    corner.y = (int)y;
+    corner.z = (int)z;
+    corner.fx = x - (float)corner.x;
+    corner.fy = y - (float)corner.y;
+    corner.fz = z - (float)corner.z;
+    corner.first = ((long long)corner.z * size + corner.y) * depth + corner.x;
     return corner;
 }
 

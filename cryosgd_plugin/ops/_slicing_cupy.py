@@ -1,4 +1,4 @@
-"""The slicing kernels on a GPU: what `_slicing.cu` needs of CuPy 13 and 14.
+"""The slicing kernels on a GPU: `_slicing.cu`.
 
 Insertion is the same bit for bit on every run of one GPU, whatever order its threads come in: it adds 64-bit integers.
 Their unit is 2⁻⁶² to 2⁻⁶¹ of Σ|value| over everything inserted, which no voxel's sum can pass; each of the m
@@ -7,26 +7,25 @@ far below the float32 product that is rounded.
 """
 from __future__ import annotations
 
-from functools import lru_cache
 from math import frexp, isfinite, ldexp
-from pathlib import Path
 
-import cupy
 import numpy as np
 
-THREADS = 256
-# each thread strides over the points beyond: a grid's first side may hold no more than 2³¹ − 1 blocks
-MAX_BLOCKS = 1 << 20
+from ..core.backend import array_module
+from ._cuda import launch
+
+SOURCES = ("_slicing.cu",)
 # the sum of all magnitudes is scaled to at most this power of two, one below the sign
 FIXED_BITS = 62
 
 
 def slice_points(half, rotations, points):
     """As `_slicing_numpy.slice_points`, for CuPy arrays."""
-    values = cupy.empty((len(rotations), len(points)), cupy.complex64)
-    _launch("slice_points", values.size,
-            cupy.ascontiguousarray(half, dtype=cupy.complex64), np.int32(half.shape[0]), np.int32(half.shape[2]),
-            rotations, points, np.int64(len(points)), np.int64(values.size), values)
+    xp = array_module(half)
+    values = xp.empty((len(rotations), len(points)), xp.complex64)
+    launch(SOURCES, "slice_points", values.size,
+           xp.ascontiguousarray(half, dtype=xp.complex64), np.int32(half.shape[0]), np.int32(half.shape[2]),
+           rotations, points, np.int64(len(points)), np.int64(values.size), values)
     return values
 
 
@@ -35,16 +34,22 @@ def insert_points(values, weights, rotations, points, numerator, weight_volume):
 
     Raises ValueError where a value or weight is not finite: integers can't carry that on.
     """
+    xp = array_module(values)
     value_scale = fixed_point_scale(max(_magnitude(values.real), _magnitude(values.imag)))
     weight_scale = fixed_point_scale(_magnitude(weights))
-    fixed = cupy.zeros(numerator.shape + (3,), cupy.uint64)
-    _launch("insert_points", values.size,
-            cupy.ascontiguousarray(values, dtype=cupy.complex64), cupy.ascontiguousarray(weights, dtype=cupy.float32),
-            rotations, points, np.int64(len(points)), np.int64(values.size), np.int32(numerator.shape[0]),
-            np.int32(numerator.shape[2]), np.float32(value_scale), np.float32(weight_scale), fixed)
-    _launch("add_fixed", numerator.size,
-            fixed, np.int64(numerator.size), np.float64(1 / value_scale), np.float64(1 / weight_scale), numerator,
-            weight_volume)
+    fixed = xp.zeros(numerator.shape + (3,), xp.uint64)
+    launch(SOURCES, "insert_points", values.size,
+           xp.ascontiguousarray(values, dtype=xp.complex64), xp.ascontiguousarray(weights, dtype=xp.float32),
+           rotations, points, np.int64(len(points)), np.int64(values.size), np.int32(numerator.shape[0]),
+           np.int32(numerator.shape[2]), np.float32(value_scale), np.float32(weight_scale), fixed)
+    add_fixed(fixed, value_scale, weight_scale, numerator, weight_volume)
+
+
+def add_fixed(fixed, value_scale: float, weight_scale: float, numerator, weight_volume):
+    """numerator += fixed / value_scale, weight_volume += fixed / weight_scale; fixed : (…, 3) uint64 of a kernel."""
+    launch(SOURCES, "add_fixed", numerator.size,
+           fixed, np.int64(numerator.size), np.float64(1 / value_scale), np.float64(1 / weight_scale), numerator,
+           weight_volume)
 
 
 def fixed_point_scale(magnitude: float) -> float:
@@ -57,17 +62,4 @@ def fixed_point_scale(magnitude: float) -> float:
 
 def _magnitude(array):
     """Σ|value|, summed in double precision (CuPy's reductions have a fixed order)."""
-    return float(cupy.abs(array).sum(dtype=cupy.float64))
-
-
-def _launch(name, n_threads, *arguments):
-    if n_threads:
-        blocks = min(-(-n_threads // THREADS), MAX_BLOCKS)
-        _kernel(name, cupy.cuda.runtime.getDevice())((blocks,), (THREADS,), arguments)
-
-
-@lru_cache(maxsize=None)
-def _kernel(name, device):
-    """A kernel of `_slicing.cu`, compiled once for each device."""
-    source = Path(__file__).with_name("_slicing.cu").read_text(encoding="utf-8")
-    return cupy.RawKernel(source, name)
+    return float(array_module(array).abs(array).sum(dtype=np.float64))

@@ -15,12 +15,10 @@ def insert_poses(filtered, weight, points, rotations, shifts, image, mass, radiu
     filtered, weight, points, rotations, shifts, image : as in `pose_score.pose_terms`; mass : (n,)
     radius : of the half volume. kernel : "trilinear", the adjoint of the slices that `pose_terms` takes, or "gaussian"
     (ops/gaussian.py), the adjoint of its own; both in the same unit.
-    Raises ValueError: a point beyond the radius, another kernel, or the Gaussian one for arrays on a GPU.
+    Raises ValueError: a point beyond the radius, or another kernel.
     """
     check_kernel(kernel)
     xp = array_module(filtered)
-    if kernel == "gaussian" and xp is not np:
-        raise ValueError("the gaussian kernel runs on the CPU only; give numpy arrays, or take the trilinear kernel")
     shape = half_volume_shape(radius, padding)
     numerator, total = xp.zeros(shape, xp.complex64), xp.zeros(shape, xp.float32)
     check_reach(numerator, points, padding)
@@ -29,15 +27,15 @@ def insert_poses(filtered, weight, points, rotations, shifts, image, mass, radiu
                  np.ascontiguousarray(mass, np.float64), padding, numerator, total, kernel)
     if xp is np:
         from ._pose_insert_numba import insert_poses as fast
-        fast(*arguments)
     else:
-        insert_poses_plain(*arguments)
+        from ._pose_cupy import insert_poses as fast
+    fast(*arguments)
     return numerator, total
 
 
 def insert_poses_plain(filtered, weight, points, rotations, shifts, image, mass, padding, numerator, total,
                        kernel="trilinear"):
-    """Adds to numerator and total in array operations: the truth for the numba kernel."""
+    """Adds to numerator and total in array operations: the truth for the kernels."""
     xp = array_module(filtered)
     at = xp.asarray(points.astype(np.float32))
     # one pose at a time: the values of all would not fit

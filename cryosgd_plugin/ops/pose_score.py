@@ -19,7 +19,7 @@ def pose_terms(half, filtered, weight, points, rotations, shifts, image, padding
     Parameters
     ----------
     half : half volume (ops/slicing.py)
-    filtered, weight : (m, p) complex64 and float32, F and W of m images at the points
+    filtered, weight : (m, p) complex64 and float32, F and W of m images at the points; where `half` lies
     points : (p, 2) int, kx, ky in Fourier pixels; one of each Friedel pair, kx ≥ 0
     rotations : (n, 3, 3), A of core/CONVENTIONS.md; shifts : (n, 2), t in boxes (Å over the box's side)
     image : (n,) int, the image that each pose is of
@@ -29,14 +29,11 @@ def pose_terms(half, filtered, weight, points, rotations, shifts, image, padding
     arguments = (half, filtered, weight, np.ascontiguousarray(points, np.int64),
                  np.ascontiguousarray(rotations, np.float64), np.ascontiguousarray(shifts, np.float64),
                  np.ascontiguousarray(image, np.int64), padding)
-    if array_module(half) is np:
-        from ._pose_score_numba import pose_terms as kernel
-        return kernel(*arguments)
-    return pose_terms_plain(*arguments)
+    return _kernels(half).pose_terms(*arguments)
 
 
 def pose_terms_plain(half, filtered, weight, points, rotations, shifts, image, padding: int = PADDING):
-    """As `pose_terms`, in array operations: the truth for the numba kernel."""
+    """As `pose_terms`, in array operations: the truth for the kernels."""
     xp = array_module(half)
     scores, slopes, curvatures = [], [], []
     k = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
@@ -64,14 +61,11 @@ def shell_terms(half, filtered, weight, points, shells, rotations, shifts, image
     arguments = (half, filtered, weight, np.ascontiguousarray(points, np.int64), np.ascontiguousarray(shells, np.int64),
                  np.ascontiguousarray(rotations, np.float64), np.ascontiguousarray(shifts, np.float64),
                  np.ascontiguousarray(image, np.int64), count, padding)
-    if array_module(half) is np:
-        from ._pose_score_numba import shell_terms as kernel
-        return kernel(*arguments)
-    return shell_terms_plain(*arguments)
+    return _kernels(half).shell_terms(*arguments)
 
 
 def shell_terms_plain(half, filtered, weight, points, shells, rotations, shifts, image, count, padding: int = PADDING):
-    """As `shell_terms`, in array operations: the truth for the numba kernel."""
+    """As `shell_terms`, in array operations: the truth for the kernels."""
     xp = array_module(half)
     cross, power = np.zeros((len(rotations), count)), np.zeros((len(rotations), count))
     k = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
@@ -80,6 +74,27 @@ def shell_terms_plain(half, filtered, weight, points, shells, rotations, shifts,
         cross[n] = np.bincount(shells, to_host((xp.conj(filtered[i]) * value).real), count)
         power[n] = np.bincount(shells, to_host(weight[i] * xp.abs(value) ** 2), count)
     return cross, power
+
+
+def shell_power(values, shells, count: int):
+    """(n, count) float64: Σ |value|² over the points of each shell; values : (n, p) complex64, shells : (p,) int."""
+    if array_module(values) is np:
+        return shell_power_plain(values, shells, count)
+    from ._pose_cupy import shell_power as kernel
+    return kernel(values, np.asarray(shells), count)
+
+
+def shell_power_plain(values, shells, count):
+    """As `shell_power`, for numpy arrays: the truth for the CUDA kernel."""
+    return np.stack([np.bincount(shells, np.abs(row) ** 2, count) for row in values])
+
+
+def _kernels(half):
+    if array_module(half) is np:
+        from . import _pose_score_numba
+        return _pose_score_numba
+    from . import _pose_cupy
+    return _pose_cupy
 
 
 def _trilinear(half, positions, xp):

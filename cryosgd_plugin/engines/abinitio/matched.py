@@ -20,6 +20,8 @@ from ...ops.polar import PolarGrid
 
 # soft edge of the particle's mask, as a share of its diameter
 MASK_EDGE = 0.1
+# numbers of the sampling matrix that are made at a time, in double precision
+SAMPLED_NUMBERS = 1e7
 
 
 def mask_radius_a(diameter_a: float, shift_range_a: float) -> float:
@@ -33,7 +35,8 @@ class MatchedImages:
 
     filtered : (n, radius, n_angles / 2) complex64, C·X/σ²
     ctf_power : (n, radius, n_angles / 2) float32, C²/σ²
-    power : (n, radius) float64, mean |X|² of each ring (raw coefficients of the masked image, not windowed)
+    power : (n, radius) float64, mean |X|² of each ring (raw coefficients of the masked image, not windowed); None where
+    it was not asked for
     noise_share : mean square of the mask: noise of spectrum σ² has this share of it left in `power`
     """
 
@@ -67,11 +70,11 @@ class ImageMatcher:
         self._points = polar.points() / self.extent
         self._samplers = {}
 
-    def prepare(self, images, table, rows, noise) -> MatchedImages:
+    def prepare(self, images, table, rows, noise, with_power: bool = True) -> MatchedImages:
         """The images of the given table rows.
 
         images : (n, b, b) float32, b ≥ crop_box, all of the particles' extent
-        noise : (≥ radius + 1,) σ² per raw coefficient by Fourier radius
+        noise : (≥ radius + 1,) σ² per raw coefficient by Fourier radius; with_power : whether `power` is wanted
         """
         xp = self.xp
         mask = self._mask(images.shape[-1])
@@ -93,7 +96,7 @@ class ImageMatcher:
             rings[members] = self.polar.unfold(flat[:, :half] + 1j * flat[:, half:])
             ring_ctf[members] = self.polar.unfold(ctf_for(table, rows[of_group], points[:, 0], points[:, 1], xp=xp))
         ctf_power = ring_ctf ** 2 / xp.asarray(sigma2[1:self.polar.radius + 1, None])
-        return MatchedImages(rings, ctf_power.astype(xp.float32), self._ring_power(spectrum),
+        return MatchedImages(rings, ctf_power.astype(xp.float32), self._ring_power(spectrum) if with_power else None,
                              float((mask ** 2).mean()))
 
     def _sampler(self, optics):
@@ -108,11 +111,15 @@ class ImageMatcher:
                 points = (points @ np.linalg.inv(np.asarray(optics.magnification)).T).astype(np.float32)
             y, x = np.nonzero(self._window > 0)
             centre, pixel = self.crop_box // 2, self.extent / self.crop_box
-            phase = (np.outer(x - centre, points[:, 0]) + np.outer(y - centre, points[:, 1])) * pixel
-            kernel = self._window[self._window > 0][:, None] * np.exp(-2j * np.pi * phase)
+            window, xp, n = self._window[self._window > 0], self.xp, len(points)
             # real and imaginary parts apart: the images are real, so this halves the product
-            stacked = np.concatenate([kernel.real, kernel.imag], axis=1).astype(np.float32)
-            self._samplers[key] = self.xp.asarray(stacked), self.xp.asarray(points)
+            stacked, step = xp.empty((len(x), 2 * n), np.float32), max(1, int(SAMPLED_NUMBERS // n))
+            x, y, window, points = (xp.asarray(one) for one in (x - centre, y - centre, window, points))
+            for part in (slice(first, first + step) for first in range(0, len(x), step)):
+                phase = (xp.outer(x[part], points[:, 0]) + xp.outer(y[part], points[:, 1])) * pixel
+                kernel = window[part, None] * xp.exp(-2j * np.pi * phase)
+                stacked[part, :n], stacked[part, n:] = kernel.real, kernel.imag
+            self._samplers[key] = stacked, points
         return self._samplers[key]
 
     def shift_phases(self, shifts_a):

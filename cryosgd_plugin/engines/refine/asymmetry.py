@@ -65,7 +65,7 @@ def asymmetry(engine, k: int = 0):
     members = [rows[engine.results.structures[rows] == k] for rows in engine.rows]
     if min(map(len, members)) < LEAST:
         return None
-    preparer = engine.preparer(radius, radius)
+    preparer = engine.preparer(radius, radius, np)
     halves = []
     for half, rows in enumerate(members):
         rng = np.random.default_rng([config.seed, half, 7])

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import healpix
 import numpy as np
 
-from ...core.backend import to_host
+from ...core.backend import array_module, to_host
 from ...core.poses import (
     euler_to_matrix,
     healpix_directions,
@@ -42,7 +42,8 @@ SLICED = 1000
 
 @dataclass(frozen=True)
 class CellBound:
-    """Of each image, what is added to the scores of a level's grid poses, row by row (K · d of them).
+    """Of each image, what is added to the scores of a level's grid poses, row by row (K · d of them); where the maps
+    lie.
 
     tail : (n, rows) float32 p_r p̂ / s − ½ p_r² for the largest p_r in each direction's cell; tail_power : (n, rows)
     that p_r²; cell, cell_power : (n, rows) what a cell hides within the level without noise, and ω²
@@ -53,9 +54,11 @@ class CellBound:
     cell: np.ndarray
     cell_power: np.ndarray
 
-    def most(self, i: int, deviations: float):
-        """(rows,) float32: how much more than its grid pose any pose in a direction's cell may score in image i."""
-        return self.tail[i] + self.cell[i] + deviations * np.sqrt(self.tail_power[i] + self.cell_power[i])
+    def most(self, i, deviations: float):
+        """(rows,) float32: how much more than its grid pose any pose in a direction's cell may score in image i; of
+        several images (…, rows)."""
+        spread = array_module(self.tail).sqrt(self.tail_power[i] + self.cell_power[i])
+        return self.tail[i] + self.cell[i] + deviations * spread
 
 
 class LevelBound:
@@ -68,53 +71,57 @@ class LevelBound:
     """
 
     def __init__(self, coarse, fine, halves, radius: int, n_angles: int, shrinkage, extent_a: float, rng):
+        xp = array_module(halves[0])
         self.level_radius, self.radius = coarse.polar.radius, radius
-        self.shrinkage = np.asarray(shrinkage, np.float32)[:, 1:radius + 1]
-        self._tail = _tail_power(coarse, fine, halves, PolarGrid(radius, n_angles))
-        self._cells = _cell_terms(coarse, fine, halves, extent_a, rng)
+        self.shrinkage = xp.asarray(np.asarray(shrinkage, np.float32)[:, 1:radius + 1])
+        self._tail = [xp.asarray(one) for one in _tail_power(coarse, fine, halves, PolarGrid(radius, n_angles))]
+        self._cells = [tuple(map(xp.asarray, one)) for one in _cell_terms(coarse, fine, halves, extent_a, rng)]
 
     def of(self, ctf_power) -> CellBound:
         """For images whose C²/σ² on the rings is given: (n, radius, n_angles / 2)."""
-        ctf = _circle_features(to_host(ctf_power))
+        ctf = _circle_features(ctf_power)
         parts = [self._of_class(ctf, *of) for of in zip(self._tail, self._cells, self.shrinkage)]
-        return CellBound(*(np.concatenate(column, axis=1) for column in zip(*parts)))
+        return CellBound(*(array_module(ctf).concatenate(column, axis=1) for column in zip(*parts)))
 
     def _of_class(self, ctf, tail_power, cells, shrinkage):
+        xp = array_module(ctf)
         n, inner, outer = len(ctf), ctf[:, :self.level_radius, 0], ctf[:, self.level_radius:]
-        within, beyond = np.split(shrinkage, [self.level_radius])
+        within, beyond = shrinkage[:self.level_radius], shrinkage[self.level_radius:]
         power = outer.reshape(n, -1) @ tail_power.T
         strongest = ((outer / beyond[:, None] ** 2).reshape(n, -1) @ tail_power.T).max(axis=1)
         cross, square = cells
         gain = (inner * (1 / within - 1)) @ cross.T + 0.5 * inner @ square.T
-        hidden, hidden_power = (np.repeat(np.quantile(values, CELL_QUANTILE, axis=1)[:, None], len(tail_power), axis=1)
+        hidden, hidden_power = (xp.repeat(xp.quantile(values, CELL_QUANTILE, axis=1)[:, None], len(tail_power), axis=1)
                                 for values in (gain, inner @ square.T))
-        return (np.sqrt(power * strongest[:, None]) - 0.5 * power, power, hidden.astype(np.float32),
+        return (xp.sqrt(power * strongest[:, None]) - 0.5 * power, power, hidden.astype(np.float32),
                 hidden_power.astype(np.float32))
 
 
 def _circle_features(values):
     """(…, rings, EXACT_HARMONICS + 2) float32, non-negative, of functions of period π given on half circles: the mean
     of a product of two of them is at most the sum of the products of their features, at whatever angle between them."""
-    spectrum = np.abs(harmonics(values)) / values.shape[-1]
-    exact = np.sqrt(2) * spectrum[..., 1:EXACT_HARMONICS + 1]
-    rest = np.sqrt(2 * (spectrum[..., EXACT_HARMONICS + 1:] ** 2).sum(axis=-1))
-    return np.concatenate([spectrum[..., :1], exact, rest[..., None]], axis=-1).astype(np.float32)
+    xp = array_module(values)
+    spectrum = xp.abs(harmonics(values)) / values.shape[-1]
+    exact = 2 ** 0.5 * spectrum[..., 1:EXACT_HARMONICS + 1]
+    rest = xp.sqrt(2 * (spectrum[..., EXACT_HARMONICS + 1:] ** 2).sum(axis=-1))
+    return xp.concatenate([spectrum[..., :1], exact, rest[..., None]], axis=-1).astype(np.float32)
 
 
 def _tail_power(coarse, fine, halves, polar):
     """[(d, rings beyond the level · features) float32] of each map: of |Y|² on each ring, times its area, the largest
     features that a direction of the finer grid has in each cell."""
     first = coarse.polar.radius
-    points = polar.points()[first * (polar.n_angles // 2):]
+    xp = array_module(halves[0])
+    points = xp.asarray(polar.points()[first * (polar.n_angles // 2):])
     area = (polar.ring_weights() * polar.n_angles)[first:, None]
     parents = np.searchsorted(coarse.rows, fine.parents)
     found = []
     for half in halves:
         largest = np.zeros((coarse.n_directions, len(area), EXACT_HARMONICS + 2), np.float32)
         for first in range(0, len(fine.frames), SLICED):
-            values = to_host(slice_volume(half, fine.frames[first:first + SLICED], points))
+            values = slice_volume(half, xp.asarray(fine.frames[first:first + SLICED]), points)
             values = values.reshape(len(values), len(area), polar.n_angles // 2)
-            features = _circle_features(values.real ** 2 + values.imag ** 2) * area
+            features = to_host(_circle_features(values.real ** 2 + values.imag ** 2)) * area
             np.maximum.at(largest, parents[first:first + SLICED], features)
         found.append(largest.reshape(len(largest), -1))
     return found
@@ -142,9 +149,12 @@ def _cell_terms(coarse, fine, halves, extent_a, rng):
     moved = np.exp(-2j * np.pi * (shifts @ points.T)).astype(np.complex64)
     area = polar.ring_weights() * polar.n_angles
     found = []
+    xp = array_module(halves[0])
     for half in halves:
-        there = to_host(slice_volume(half, poses.astype(np.float32), points)) * moved
-        change = there - to_host(slice_volume(half, grid.astype(np.float32), points))
+        there, here = (to_host(slice_volume(half, xp.asarray(one.astype(np.float32)), xp.asarray(points)))
+                       for one in (poses, grid))
+        there = there * moved
+        change = there - here
         found.append(tuple((values.reshape(len(there), polar.radius, -1).mean(axis=2) * area).astype(np.float32)
                            for values in ((change.conj() * there).real, np.abs(change) ** 2)))
     return found

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Iterator
 
 import numpy as np
 
+from ...core.backend import to_host
 from ...core.fourier import fft3_centred, ifft3_centred
 from ...core.masks import soft_sphere
 from ...core.settings import need
@@ -30,11 +32,13 @@ from ..abinitio.matched import mask_radius_a
 from ..mask import dynamic_mask
 from ..validation.half_maps import THRESHOLD, HalfMapCurves, half_map_curves
 from .certificate import CertificatePlan, as_record, certify
+from .device_search import DeviceLocalSearch, DeviceSearch
 from .images import ImagePreparer
 from .local import LocalSearch
 from .maps import inverse_tau2, of_both, share_low, shell_means, solve
-from .memory import BLOCK
+from .memory import BLOCK, gpu_sums_bytes
 from .particles import ParticleResults
+from .phases import Phases
 from .posing import HalfSums, Poser
 from .regularise import SparseTV, Wiener
 from .schedule import Convergence, grown, next_radius, radius_of_maps
@@ -54,14 +58,16 @@ class Refinement:
     """One run: `steps()` yields a record after each iteration.
 
     table : ParticleTable; source : `images(rows, box)`; references : (K, box, box, box), at the particles' box, in any
-    units. threads : images worked on at a time. mask : (box, box, box) in [0, 1] where config.mask is "map".
+    units. threads : images worked on at a time. xp : numpy, or cupy to pose the particles, add them up and make maps on
+    the current GPU, one half after the other; what this object holds stays on the host. mask : (box, box, box) in
+    [0, 1] where config.mask is "map".
     half_set : (n,) 1 or 2; rows : of each half. results : ParticleResults. After an iteration: halves (2, K, …)
     unregularised maps, whole (K, …) the regularised ones of both, curves [HalfMapCurves] of each class within
     curve_mask, spectra [ShellSpectra] of each class, mask : of the next references.
     """
 
     def __init__(self, config, table, source, references, *, threads: int = 1, xp=np, mask=None):
-        self.config, self.table, self.source, self.threads = config, table, source, threads
+        self.config, self.table, self.source, self.threads, self.xp = config, table, source, threads, xp
         self._ctf_scale, self._reading = table.ctf_scale, threading.Lock()
         rng = np.random.default_rng(config.seed)
         self.half_set = draw_halves(len(table), table.half_set, rng)
@@ -136,10 +142,12 @@ class Refinement:
             self.references = self._scaled(self._given)
         radius = radius_of_maps(self.radius, config.box_size, last)
         preparer = self.preparer(radius)
-        sums, posed, certificate = self._pose(preparer)
+        phases = Phases()
+        sums, posed, certificate = self._pose(preparer, phases)
         posing = time.perf_counter() - started
         update_noise(self.noise, sums, preparer)
-        self._make_maps(sums, radius)
+        with phases("maps"):
+            self._make_maps(sums, radius)
         if config.scale_correction:
             update_scale(self.results.scale, posed)
             self._apply_scale()
@@ -150,7 +158,9 @@ class Refinement:
         self.convergence.note(record, following)
         if not last:
             self.radius = following
-        return dict(record, certificate=certificate, seconds_posing=posing, seconds=time.perf_counter() - started)
+        # of both halves together, which may go on at the same time
+        return dict(record, certificate=certificate, seconds_posing=posing, seconds_phases=phases.seconds,
+                    seconds=time.perf_counter() - started)
 
     def _drawn(self):
         """The rows of each half-set that this iteration uses."""
@@ -160,17 +170,22 @@ class Refinement:
         rng = np.random.default_rng([self.config.seed, self.iteration, 3])
         return [np.sort(rng.choice(rows, sample, replace=False)) for rows in self.rows]
 
-    def _pose(self, preparer):
-        """([HalfSums] of both halves, [(rows, PosedImages)], record of a certificate or None)."""
+    def _pose(self, preparer, phases):
+        """([HalfSums] of both halves, [(rows, PosedImages)], record of a certificate or None); adds to the Phases."""
         drawn = self._drawn()
 
         def pose_half(half, threads):
             poser = self._poser(self.references[half], preparer, threads)
-            return (poser,) + self._pose_half(half, drawn[half], poser)
+            found = self._pose_half(half, drawn[half], poser)
+            if self.xp is not np:
+                poser.search.forget_slices()
+            return (poser,) + found
 
         # once, before both halves share them
         self._levels.prepare(self.radius, self.config.symmetry)
-        posers, sums, posed = zip(*side_by_side(pose_half, range(2), self.threads))
+        posers, sums, posed = zip(*side_by_side(pose_half, range(2), self._threads_of_halves))
+        for poser in posers:
+            phases.add(poser.phases)
         certified = [self._certify(half, drawn[half], poser, sum(int(one.scored.sum()) for _, one in blocks))
                      for half, (poser, blocks) in enumerate(zip(posers, posed))]
         return list(sums), posed[0] + posed[1], certified[0] or certified[1]
@@ -178,12 +193,13 @@ class Refinement:
     def _pose_half(self, half, drawn, poser):
         """(HalfSums, [(rows, PosedImages)]) of the rows drawn of one half-set."""
         config, radius = self.config, poser.preparer.radius
-        sums = HalfSums(config.classes, len(self.table.optics), radius, self.radius)
+        sums = HalfSums(config.classes, len(self.table.optics), radius, self.radius, self.xp)
         posed = []
-        for rows in self.blocks(drawn):
-            result = poser.add(self._images(rows), self.table, rows, self._noise_of(half, rows), sums)
+        for rows, images in self._read(self.blocks(drawn), poser.phases):
+            result = poser.add(images, self.table, rows, self._noise_of(half, rows), sums)
             self.results.keep(rows, result, self.operators)
             posed.append((rows, result))
+        sums.to_host()
         for total in (sums.numerator, sums.weight):
             for k in range(config.classes):
                 total[k] = symmetrise(hermitian(total[k]), self.operators, radius)
@@ -204,7 +220,7 @@ class Refinement:
         rng = np.random.default_rng([self.config.seed, self.iteration, half])
         sample = np.sort(rng.choice(drawn, count, replace=False))
         search.threads = self.threads
-        everything = BoundedSearch(search.levels, shrinkage=None, rng=rng, threads=self.threads, exhaustive=True)
+        everything = self._search(search.levels, shrinkage=None, rng=rng, threads=self.threads, exhaustive=True)
         parts = [certify(search, everything, preparer.low_passed(self._images(rows)), self.table, rows,
                          self._noise_of(half, rows), self.operators) for rows in self.blocks(sample)]
         n_poses = finest.n_rows * finest.grid.polar.n_angles * len(finest.grid.shifts_a)
@@ -214,6 +230,29 @@ class Refinement:
         # a source is read by one at a time
         with self._reading:
             return self.source.images(rows, self.config.box_size)
+
+    def _read(self, blocks, phases):
+        """(rows, images) of each block; for a GPU the next ones are read while it works. phases : take the waiting."""
+        if self.xp is np:
+            for rows in blocks:
+                with phases("reading"):
+                    images = self._images(rows)
+                yield rows, images
+            return
+        blocks = list(blocks)
+        with ThreadPoolExecutor(1) as reader:
+            following = reader.submit(self._images, blocks[0])
+            for number, rows in enumerate(blocks):
+                with phases("reading"):
+                    images = following.result()
+                if number + 1 < len(blocks):
+                    following = reader.submit(self._images, blocks[number + 1])
+                yield rows, images
+
+    @property
+    def _threads_of_halves(self):
+        # a GPU has one queue, and one memory: halves share it one after the other
+        return self.threads if self.xp is np else 1
 
     def blocks(self, rows):
         """The given rows in blocks (b,) of one optics group each."""
@@ -227,25 +266,33 @@ class Refinement:
 
     def _level_stack(self, references):
         self._levels.prepare(self.radius, self.config.symmetry)
-        return self._levels.teams([reference.astype(np.float32) for reference in references])[0]
+        return self._levels.teams([self.xp.asarray(reference.astype(np.float32)) for reference in references])[0]
 
     def _poser(self, references, preparer, threads):
         config, levels = self.config, self._level_stack(references)
         common = dict(rng=np.random.default_rng(config.seed), threads=threads)
+        if self.xp is not np:
+            common["reserved"] = gpu_sums_bytes(config, preparer.radius)
         if config.search == "local":
-            search = LocalSearch(levels, self.results.rotations, self.results.shifts_a, self.operators,
-                                 angle_deg=config.local_angle_deg, shift_a=config.local_shift_a, **common)
+            local = LocalSearch if self.xp is np else DeviceLocalSearch
+            search = local(levels, self.results.rotations, self.results.shifts_a, self.operators,
+                           angle_deg=config.local_angle_deg, shift_a=config.local_shift_a, **common)
         else:
-            search = BoundedSearch(levels, shrinkage=np.clip(self.shrinkage[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
-                                   exhaustive=config.search == "exhaustive", deviations=config.deviations,
-                                   most_children=None if self.convergence.last else EARLY_CHILDREN, **common)
+            search = self._search(levels, shrinkage=np.clip(self.shrinkage[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
+                                  exhaustive=config.search == "exhaustive", deviations=config.deviations,
+                                  most_children=None if self.convergence.last else EARLY_CHILDREN, **common)
         return Poser(search, preparer, self.operators, soft=config.marginal == "soft", kernel=config.kernel)
 
-    def preparer(self, radius: int, pose_radius: int = None) -> ImagePreparer:
-        """Of images up to a Fourier radius; for poses up to the one in use, or to `pose_radius`."""
+    @property
+    def _search(self):
+        return BoundedSearch if self.xp is np else DeviceSearch
+
+    def preparer(self, radius: int, pose_radius: int = None, xp=None) -> ImagePreparer:
+        """Of images up to a Fourier radius; for poses up to the one in use, or to `pose_radius`; by xp or the engine's
+        own."""
         config = self.config
         return ImagePreparer(radius, pose_radius or self.radius, box_size=config.box_size, pixel_size=config.pixel_size,
-                             mask_radius_a=mask_radius_a(config.diameter_a, config.shift_range))
+                             mask_radius_a=mask_radius_a(config.diameter_a, config.shift_range), xp=xp or self.xp)
 
     def _make_maps(self, sums, radius):
         config = self.config
@@ -268,8 +315,8 @@ class Refinement:
         self.whole = self._whole(sums, curves, radius, last)
         self.shell_fsc, self.shrinkage = curves, self._regulariser.shrinkage(curves)
         noise = mean_noise(self.noise, [one.images for one in sums])
-        self.spectra = [shell_spectra(curve, [one.weight[k] for one in sums], noise, self.curve_mask, radius,
-                                      len(self.operators)) for k, curve in enumerate(curves)]
+        self.spectra = [shell_spectra(curve, [self.xp.asarray(one.weight[k]) for one in sums], noise, self.curve_mask,
+                                      radius, len(self.operators)) for k, curve in enumerate(curves)]
 
     def _whole(self, sums, curves, radius, last):
         """(K, box, box, box): the maps of both halves together."""
@@ -294,8 +341,10 @@ class Refinement:
 
     def _solve(self, numerator, weight, radius, curve=None):
         """A map of symmetrised sums, regularised by its FSC curve where one is given."""
+        numerator, weight = self.xp.asarray(numerator), self.xp.asarray(weight)
         ridge = None if curve is None else inverse_tau2(curve[:radius + 1], shell_means(weight, radius))
-        return solve(numerator, weight, radius, self.config.box_size, ridge, self.config.kernel) / self._envelope
+        return to_host(solve(numerator, weight, radius, self.config.box_size, ridge, self.config.kernel)
+                       ) / self._envelope
 
     def _scaled(self, references):
         """(2, K, box, box, box): the references in the images' units, as each half finds by itself."""
@@ -312,14 +361,14 @@ class Refinement:
             noise = self._noise_of(half, part)
             maps = maps * starting_scale(level, level.matcher.prepare(images, self.table, part, noise), noise)
             for _ in range(SCALE_ROUNDS):
-                sums = HalfSums(len(maps), len(self.table.optics), self.radius, self.radius)
+                sums = HalfSums(len(maps), len(self.table.optics), self.radius, self.radius, self.xp)
                 poser = self._poser(maps, preparer, threads)
                 for part, images in blocks:
                     poser.add(images, self.table, part, self._noise_of(half, part), sums)
                 maps = maps * np.float32(sums.linear.sum() / sums.square.sum())
             return maps
 
-        return np.stack(side_by_side(scale_half, range(2), self.threads)).astype(np.float32)
+        return np.stack(side_by_side(scale_half, range(2), self._threads_of_halves)).astype(np.float32)
 
     def _apply_scale(self):
         self.table = replace(self.table, ctf_scale=self._ctf_scale * self.results.scale)

@@ -20,8 +20,8 @@ class LocalSearch(BoundedSearch):
     """
 
     def __init__(self, levels, rotations, shifts_a, operators, *, angle_deg: float, shift_a: float, rng,
-                 threads: int = 1):
-        super().__init__(levels, shrinkage=None, rng=rng, threads=threads, exhaustive=True)
+                 threads: int = 1, **options):
+        super().__init__(levels, shrinkage=None, rng=rng, threads=threads, exhaustive=True, **options)
         grid = self.levels[0].grid
         self._rotations, self._operators = np.asarray(rotations), np.asarray(operators)
         self._shifts_a = np.asarray(shifts_a)
@@ -34,7 +34,7 @@ class LocalSearch(BoundedSearch):
     def run(self, images, table, rows, noise) -> list:
         """[FoundPoses] of the images (n, b, b) of some table rows; noise : σ² by Fourier radius."""
         level = self.levels[0]
-        matched = level.matcher.prepare(images, table, rows, noise)
+        matched = level.matcher.prepare(images, table, rows, noise, with_power=False)
         found = [_Found() for _ in rows]
         pairs = [self._near(row, level) for row in rows]
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...core.backend import array_module
 from ...core.fourier import fft3_centred, ifft3_centred
 from ...core.shells import shell_index_3d
-from ...ops.slicing import from_half_volume, half_volume_radius
+from ...ops.slicing import PADDING, from_half_volume, half_volume_radius
 
 # share of a shell's mean weight that no voxel's is taken to lie below in an unregularised map
 FLOOR = 1e-3
@@ -14,26 +15,33 @@ LEAST_FSC, MOST_FSC = 1e-3, 0.999
 
 
 def shell_means(weight, radius: int) -> np.ndarray:
-    """(radius + 1,) mean weight of each shell of a Hermitian half volume."""
+    """(radius + 1,) mean weight of each shell of a Hermitian half volume; on the host, wherever that lies."""
+    xp = array_module(weight)
+    if xp is not np:
+        from ...ops._pose_cupy import node_sums
+        total, count = (node_sums(values, radius, PADDING) for values in (weight, xp.ones(weight.shape, np.float32)))
+        return total / np.maximum(count, 1)
     shell = node_shells(radius).ravel()
     total = np.bincount(shell, weights=weight.ravel(), minlength=radius + 2)
     return (total / np.maximum(np.bincount(shell, minlength=radius + 2), 1))[:radius + 1]
 
 
 def solve(numerator, weight, radius: int, box_size: int, inverse_tau2=None,
-          kernel: str = "trilinear") -> np.ndarray:
+          kernel: str = "trilinear"):
     """(box,)*3 float32: numerator / (weight + 1/τ²) up to a radius, corrected for the kernel it was inserted with.
 
-    numerator, weight : Hermitian half volumes; inverse_tau2 : (radius + 1,) 1/τ² of each shell, in the weight's units;
-    None for the unregularised map, whose weights are only kept from vanishing.
+    numerator, weight : Hermitian half volumes, where the map is wanted
+    inverse_tau2 : (radius + 1,) 1/τ² of each shell, in the weight's units; None for the unregularised map, whose
+    weights are only kept from vanishing.
     """
-    shell = node_shells(radius)
-    nearest = np.minimum(shell, radius)
+    xp = array_module(weight)
+    shell = node_shells(radius, xp)
+    nearest = xp.minimum(shell, radius)
     if inverse_tau2 is None:
-        below = np.maximum(weight, (FLOOR * shell_means(weight, radius)).astype(np.float32)[nearest])
+        below = xp.maximum(weight, xp.asarray((FLOOR * shell_means(weight, radius)).astype(np.float32))[nearest])
     else:
-        below = weight + np.asarray(inverse_tau2, np.float32)[nearest]
-    solved = np.where(shell <= radius, numerator / np.maximum(below, 1e-30), 0)
+        below = weight + xp.asarray(np.asarray(inverse_tau2, np.float32))[nearest]
+    solved = xp.where(shell <= radius, numerator / xp.maximum(below, 1e-30), 0)
     return from_half_volume(solved.astype(np.complex64), box_size, kernel=kernel)
 
 
@@ -61,6 +69,6 @@ def share_low(first, second, shells: float):
     return [ifft3_centred(np.where(low, mean, one), box) for one in (a, b)]
 
 
-def node_shells(radius: int) -> np.ndarray:
+def node_shells(radius: int, xp=np):
     """Shell of each node of a half volume, in unpadded Fourier px; radius + 1 for all beyond the radius."""
-    return np.minimum(np.rint(half_volume_radius(radius)), radius + 1).astype(int)
+    return xp.minimum(xp.rint(half_volume_radius(radius, xp=xp)), radius + 1).astype(int)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ...core.backend import array_module, to_host
 from ...ops.pose_insert import insert_poses
 from ...ops.pose_score import shell_terms
 from ...ops.slicing import half_volume_shape
-from .modes import HELD_MASS, Modes, climb, grid_modes, grid_rotations
+from .modes import HELD_MASS, Modes, climb, grid_rotations
 
 # modes of less than this share of an image's mass are not back-projected
 LIGHTEST = 1e-3
@@ -44,15 +45,20 @@ class PosedImages:
 class HalfSums:
     """What a half-set's images add up to, in one asymmetric unit each.
 
-    numerator, weight : (K, half volume) up to `radius`; residual : (groups, radius + 1) Σ |X − C Y|² of each shell's
-    coefficients of the masked images; images : (groups,); linear, square : (K, shells) regression of images on slices
+    numerator, weight : (K, half volume) up to `radius`, by xp until `to_host`
+    residual : (groups, radius + 1) Σ |X − C Y|² of each shell's coefficients of the masked images; images : (groups,)
+    linear, square : (K, shells) regression of images on slices
     """
 
-    def __init__(self, classes: int, groups: int, radius: int, radius_searched: int):
+    def __init__(self, classes: int, groups: int, radius: int, radius_searched: int, xp=np):
         shape = (classes,) + half_volume_shape(radius)
-        self.numerator, self.weight = np.zeros(shape, np.complex64), np.zeros(shape, np.float32)
+        self.numerator, self.weight = xp.zeros(shape, np.complex64), xp.zeros(shape, np.float32)
         self.residual, self.images = np.zeros((groups, radius + 1)), np.zeros(groups, int)
         self.linear, self.square = (np.zeros((classes, radius_searched + 1)) for _ in range(2))
+
+    def to_host(self) -> None:
+        """Bring the sums from the GPU, where they lie there; that is all that is added to them."""
+        self.numerator, self.weight = to_host(self.numerator), to_host(self.weight)
 
 
 class Poser:
@@ -70,27 +76,35 @@ class Poser:
         self.halves = self.level.halves
         self.radius = self.level.grid.polar.radius
         self.used = preparer.within(self.radius)
+        self.phases = search.phases
 
     def add(self, images, table, rows, noise, sums: HalfSums) -> PosedImages:
         """Pose images of one optics group and add them to the sums. noise : σ² by Fourier radius."""
         grid, preparer = self.level.grid, self.preparer
-        low = preparer.low_passed(images)
+        with self.phases("preparation"):
+            images = preparer.xp.asarray(images)
+            low = preparer.low_passed(images)
         found = self.search.run(low, table, rows, noise)
-        prepared = preparer.prepare(images, low, table, rows, noise)
-        heads = [grid_modes(one, grid, self.operators) for one in found]
-        broad = np.array([mass < HELD_MASS for _, mass in heads])
-        starts = _starts(found, [head for head, _ in heads], grid)
-        masked, weight = prepared.masked, np.ascontiguousarray(prepared.ctf_power[:, :self.used])
-        modes = climb(self.halves, masked, weight, preparer.points[:self.used], starts, extent_a=preparer.extent_a,
-                      angle_step=np.radians(max(grid.spacing_deg, 360 / grid.polar.n_angles)),
-                      shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a, operators=self.operators,
-                      allowed=self.search.allowed(rows))
+        with self.phases("preparation"):
+            prepared = preparer.prepare(images, low, table, rows, noise)
+            masked = prepared.masked
+            weight = array_module(masked).ascontiguousarray(prepared.ctf_power[:, :self.used])
+        with self.phases("polish"):
+            heads = self.search.modes(found, self.operators)
+            broad = np.array([mass < HELD_MASS for _, mass in heads])
+            starts = _starts(found, [head for head, _ in heads], grid)
+            modes = climb(self.halves, masked, weight, preparer.points[:self.used], starts, extent_a=preparer.extent_a,
+                          angle_step=np.radians(max(grid.spacing_deg, 360 / grid.polar.n_angles)),
+                          shift_step_a=grid.shift_step_a, shift_sd_a=grid.shift_sd_a, operators=self.operators,
+                          allowed=self.search.allowed(rows))
         if not self.soft:
             modes.weights = _hard(modes.image, modes.weights)
         poses = self._poses(modes, found, np.flatnonzero(broad & self.soft))
-        self._insert(poses, prepared, sums)
-        linear, square = self._explained(poses, masked, weight, len(rows))
-        self._add_residual(prepared, linear.sum(axis=1), square.sum(axis=1), table.optics_id[rows[0]], noise, sums)
+        with self.phases("back-projection"):
+            self._insert(poses, prepared, sums)
+        with self.phases("residuals"):
+            linear, square = self._explained(poses, masked, weight, len(rows))
+            self._add_residual(prepared, linear.sum(axis=1), square.sum(axis=1), table.optics_id[rows[0]], noise, sums)
         sums.linear += linear.sum(axis=0)
         sums.square += square.sum(axis=0)
         return self._results(modes, found, broad, linear.sum(axis=(1, 2)), square.sum(axis=(1, 2)))

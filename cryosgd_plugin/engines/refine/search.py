@@ -17,6 +17,8 @@ from ...core.backend import to_host
 from ...ops.polar import harmonics
 from ..abinitio.selection import Selection
 from .bounds import LevelBound
+from .modes import grid_modes
+from .phases import Phases
 
 # standard deviations of the noise that the bound allows for: one true pose in 30,000 lies beyond
 DEVIATIONS = 4.0
@@ -79,6 +81,7 @@ class BoundedSearch:
     exhaustive : score every pose of the finest grid instead; deviations : of the noise that the bound allows for;
     soft_margin : nats below the incumbent down to which poses are followed, since they count in a soft posterior
     most_children : pairs that an image's survivors are cut into at most, None for MAX_CHILDREN
+    phases : how long what took, by level
     """
 
     def __init__(self, levels, *, shrinkage, rng, threads: int = 1, exhaustive: bool = False,
@@ -86,6 +89,7 @@ class BoundedSearch:
         self.most_children = MAX_CHILDREN if most_children is None else most_children
         self.levels = levels[-1:] if exhaustive else levels
         self.threads, self.deviations, self.soft_margin = threads, deviations, soft_margin
+        self.phases = Phases(levels[-1].xp)
         finest = levels[-1]
         polar = finest.grid.polar
         self.bounds = [LevelBound(coarse.grid, fine.grid, finest.halves, polar.radius, polar.n_angles, shrinkage,
@@ -105,15 +109,20 @@ class BoundedSearch:
             tops = self._tops(depth, matched[depth], pairs)
             if depth == 0:
                 incumbents = self._descend(matched, tops, limits)
-            for i in range(n):
-                found[i].scored += len(tops[i][1]) * self.levels[depth].grid.polar.n_angles
-                pairs[i] = self._survivors(depth, tops[i], limits[depth].most(i, self.deviations), incumbents[i],
-                                           found[i])
+            with self.phases("bounds"):
+                for i in range(n):
+                    found[i].scored += len(tops[i][1]) * self.levels[depth].grid.polar.n_angles
+                    pairs[i] = self._survivors(depth, tops[i], limits[depth].most(i, self.deviations), incumbents[i],
+                                               found[i])
         self._score(len(self.levels) - 1, matched[-1], pairs, lambda i, *scored: found[i].add(*scored))
         for i in range(n):
             if self.bounds:
                 found[i].incumbent = incumbents[i]
         return [one.result(len(self.levels[-1].grid.shifts_a)) for one in found]
+
+    def modes(self, found, operators) -> list:
+        """What `modes.grid_modes` says of each of the FoundPoses; operators : (g, 3, 3) of the symmetry."""
+        return [grid_modes(one, self.levels[-1].grid, operators) for one in found]
 
     def allowed(self, rows):
         """Which poses images of some table rows may have: (numbers among them, rotations, shifts_a) -> (n,) bool, or
@@ -137,11 +146,12 @@ class BoundedSearch:
 
     def _prepare(self, images, table, rows, noise):
         """([MatchedImages], [CellBound]) of the levels."""
-        # levels that differ in their shifts alone share a matcher
-        prepared = {level.matcher: level.matcher.prepare(images, table, rows, noise)
-                    for level in {level.matcher: level for level in self.levels}.values()}
-        matched = [prepared[level.matcher] for level in self.levels]
-        return matched, [bound.of(matched[-1].ctf_power) for bound in self.bounds]
+        with self.phases("preparation"):
+            # levels that differ in their shifts alone share a matcher
+            prepared = {level.matcher: level.matcher.prepare(images, table, rows, noise, with_power=False)
+                        for level in {level.matcher: level for level in self.levels}.values()}
+            matched = [prepared[level.matcher] for level in self.levels]
+            return matched, [bound.of(matched[-1].ctf_power) for bound in self.bounds]
 
     def _bound(self, depth, pairs, top, most):
         """The most that a pose in the cells of some pairs of a level may score, whose best angles score `top`."""
@@ -188,6 +198,10 @@ class BoundedSearch:
 
     def _score(self, depth, matched, pairs, take):
         """take(i, pairs, scores (n_angles, pairs)) for the pairs of each image, all where None, piece by piece."""
+        with self.phases(level_words(depth)):
+            self._score_level(depth, matched, pairs, take)
+
+    def _score_level(self, depth, matched, pairs, take):
         level = self.levels[depth]
         n_shifts, polar = len(level.grid.shifts_a), level.grid.polar
         chunk = int(max(1, BANK_NUMBERS // (polar.radius * polar.n_angles)))
@@ -233,6 +247,11 @@ class BoundedSearch:
         take(i, flat, scores.reshape(len(scores), -1))
 
 
+def level_words(depth: int) -> str:
+    """The phase in which a level's poses are scored."""
+    return f"scoring, level {depth + 1}"
+
+
 def _numbered(values, count):
     """(sorted values that occur, number of each value among them); values : of 0 … count − 1. Sorts nothing."""
     present = np.zeros(count, bool)
@@ -255,7 +274,7 @@ class _Cells:
         within[np.arange(len(gap)), gap.argmin(axis=1)] = True
         # and a cell may hold no shift of a finer level that is hardly finer: it gets the nearest
         within[gap.argmin(axis=0), np.arange(gap.shape[1])] = True
-        self._near = within.T.astype(np.float32)
+        self.near = within.T.astype(np.float32)
         self.children_each = self.n_fine / self.n_coarse * within.sum() / self.shifts_coarse
         self._direction, self._shift = fine.grid.parents, gap.argmin(axis=1)
         # a shift within the cell may be likelier beforehand than the cell's own
@@ -275,7 +294,7 @@ class _Cells:
         place = np.arange(len(parent)) - np.repeat(np.cumsum(counts) - counts, counts)
         fine = structure[parent] * self.n_fine + self.order[self.bounds[direction][parent] + place]
         order = np.argsort(fine)
-        number, shift = np.nonzero((marked @ self._near > 0)[parent[order]])
+        number, shift = np.nonzero((marked @ self.near > 0)[parent[order]])
         return fine[order][number] * self.shifts_fine + shift
 
     def parents(self, pairs) -> np.ndarray:

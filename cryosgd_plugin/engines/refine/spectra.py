@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...core.backend import array_module
 from ...core.shells import friedel_weights, shell_index_3d
 from ...ops.slicing import PADDING
 from .maps import FLOOR, inverse_tau2, node_shells, shell_means
@@ -44,7 +45,7 @@ def shell_spectra(curve, weights, noise, mask, radius: int, n_operators: int = 1
     """The spectra of a class.
 
     curve : FSC of its half-maps within `mask`, as the Wiener solution trusts it; weights : each half's Hermitian half
-    volume, the mean over the point group's n_operators; noise : σ² by shell.
+    volume, the mean over the point group's n_operators, on the host or a GPU; noise : σ² by shell.
 
     A half-map's raw coefficient has noise of 1 / (padding³ · operators · weight): a padded volume has that many nodes
     for each coefficient, whatever the kernel spreads it over, and every image was seen under all operators. Of that a
@@ -52,16 +53,17 @@ def shell_spectra(curve, weights, noise, mask, radius: int, n_operators: int = 1
     FSC / (1 − FSC), this gives τ²; shell 0, which no image says anything of, has none. (Symmetry mates that
     are read between nodes add noise that this does not count, about a seventh in D3.)
     """
-    nearest = np.minimum(node_shells(radius), radius)
+    xp = array_module(weights[0])
+    nearest = xp.minimum(node_shells(radius, xp), radius)
     snr = 1 / inverse_tau2(curve[:radius + 1], 1.0)
     variances, shares, heavier = [], [], []
     for weight in weights:
         mean = shell_means(weight, radius).astype(np.float32)
-        prior = (mean / snr).astype(np.float32)[nearest]
+        prior = xp.asarray((mean / snr).astype(np.float32))[nearest]
         # of numerator / weight as `solve` divides where there is no prior
-        below = np.maximum(np.maximum(weight, FLOOR * mean[nearest]), 1e-30)
+        below = xp.maximum(xp.maximum(weight, FLOOR * xp.asarray(mean)[nearest]), 1e-30)
         variances.append(shell_means(weight / below ** 2, radius))
-        shares.append(shell_means(weight / np.maximum(weight + prior, 1e-30), radius))
+        shares.append(shell_means(weight / xp.maximum(weight + prior, 1e-30), radius))
         heavier.append(shell_means(weight >= prior, radius))
     map_noise = np.mean(variances, axis=0) * np.mean(np.square(mask, dtype=np.float64)) / (PADDING ** 3 * n_operators)
     known = (np.min(variances, axis=0) > 0) & (np.arange(radius + 1) > 0)
