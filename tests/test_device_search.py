@@ -130,18 +130,22 @@ def test_bounds_of_cells_equal_the_cpus(xp):
 
 
 def test_poses_are_drawn_by_their_posterior(xp, everything_held):
-    """The mean score of those drawn is that of the posterior, whatever their order."""
+    """Shifts drawn have the mean that they have on the CPU, where the poses come in another order."""
     levels, images, table = sample(1.5)
     ours, theirs = found_by(searches(levels, xp)[::-1], images, table)
-    grid = levels[-1].grid
+    grid, gaps = levels[-1].grid, []
     for one, other in zip(ours, theirs):
         assert one.drawn.shape == (search_module.DRAWN, 3)
         assert (one.drawn >= 0).all() and (one.drawn < [grid.n_directions, len(grid.shifts_a),
                                                          grid.polar.n_angles]).all()
-        # of a broad posterior hardly two are alike, and the shifts are spread as they are on the CPU
+        # of a broad posterior hardly two are alike
         assert len(np.unique(one.drawn, axis=0)) > 0.5 * search_module.DRAWN
-        spread = [grid.shifts_a[found.drawn[:, 1]].mean(axis=0) for found in (one, other)]
-        np.testing.assert_allclose(*spread, atol=1.5)
+        mean, expected = (grid.shifts_a[found.drawn[:, 1]].mean(axis=0) for found in (one, other))
+        gaps.append(mean - expected)
+    # shifts lie 4.6 Å about their mean here: means of DRAWN independent ones would differ by 0.65 Å, these, evenly
+    # spaced in an order that the shifts repeat in, by 1 Å
+    gaps = np.array(gaps)
+    assert np.sqrt((gaps ** 2).mean()) < 1.3 and np.abs(gaps.mean(axis=0)).max() < 4 * 1.0 / np.sqrt(len(gaps))
 
 
 def test_several_structures_and_levels_that_only_cut_shifts(xp):
