@@ -19,7 +19,7 @@ from .standalone import prepare_scipion
 
 PROJECT, OWN_PROJECT = "CryoSGD_demo", "CryoSGD_particles"
 TEMPLATE = "cryosgd-particles_to_validated_map"
-PARTICLES, BOX, PIXEL_SIZE, SNR = 1000, 64, 4.0, 0.1
+PARTICLES, BOX, PIXEL_SIZE, SNR = 600, 64, 4.0, 0.1
 # ab initio takes a minute or two on two cores so; the form's own final resolution takes longer and is for refinement
 DIAMETER, QUICK_RESOLUTION = 150.0, 14.0
 
