@@ -38,7 +38,7 @@ chmod +x "$output/rank.sh"
 status=0
 CPU_LIMIT=${CPU_LIMIT:-20000} RANK_TIMES=$output mpirun --oversubscribe -n 3 "$output/rank.sh" "${command[@]}" \
     > "$output/run.log" 2>&1 || status=$?
-tr '\r' '\n' < "$output/run.log" | grep -v -e '~~' -e ',_,' > "$peer/relion_auto_refine_$name.log" || true
+tr '\r' '\n' < "$output/run.log" | grep -v -e '~~' -e ',_,' | sed "s|$output/||g" > "$peer/relion_auto_refine_$name.log" || true
 [ "$status" = 0 ] || { tail -20 "$output/run.log" >&2; echo "RELION ended with $status" >&2; exit 1; }
 fi
 cd "$here"
