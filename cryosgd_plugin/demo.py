@@ -7,7 +7,6 @@ without its poses.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -16,9 +15,9 @@ import time
 from pathlib import Path
 
 from .standalone import prepare_scipion
+from .workflow_template import filled_template, load_workflow
 
 PROJECT, OWN_PROJECT = "CryoSGD_demo", "CryoSGD_particles"
-TEMPLATE = "cryosgd-particles_to_validated_map"
 PARTICLES, BOX, PIXEL_SIZE, SNR = 600, 64, 4.0, 0.1
 # ab initio takes a minute or two on two cores so; the form's own final resolution takes longer and is for refinement
 DIAMETER, QUICK_RESOLUTION = 150.0, 14.0
@@ -68,7 +67,7 @@ def main(argv=None) -> int:
     else:
         star = Path(simulation._getExtraPath("run", "particles.star")).resolve()
         values, resolution = {"diameter": f"{DIAMETER:g}"}, QUICK_RESOLUTION
-    steps = _load_template(project, particles=str(star), **values)
+    steps = load_workflow(project, filled_template(particles=str(star), **values))
     for protocol in steps:
         if hasattr(protocol, "finalResolution"):
             protocol.finalResolution.set(resolution)
@@ -90,26 +89,6 @@ def _simulate(project):
     simulation.setObjLabel("simulate particles")
     _launch(project, simulation)
     return simulation
-
-
-def _load_template(project, **values):
-    """The template's protocols in their order, its fields set by their aliases."""
-    from pyworkflow.template import TemplateList
-    templates = TemplateList()
-    templates.addPluginTemplates()
-    template, = (one for one in templates.templates if one.getObjId() == TEMPLATE)
-    template.replaceEnvVariables()
-    template.parseContent()
-    for alias, value in values.items():
-        template.setParamValue(alias, value)
-    path = Path(template.createTemplateFile())
-    text = path.read_text(encoding="utf-8")
-    path.unlink()
-    loaded = project.loadProtocols(jsonStr=text)
-    for one in json.loads(text):
-        # pyworkflow drops a workflow's labels on the way
-        loaded[one["object.id"]].setObjLabel(one["object.label"])
-    return list(loaded.values())
 
 
 def _launch(project, protocol):
@@ -184,7 +163,7 @@ def _against_truth(folder, steps, simulation):
     for protocol in steps[1:-1]:
         label = protocol.getObjLabel()
         found, _ = read_volume(protocol.outputVolume.getFileName())
-        alignment = align_volume(found, truth, radius=int(BOX * PIXEL_SIZE / 20))
+        alignment = align_volume(found, truth, radius=int(len(truth) * pixel_size / 20))
         aligned = folder / f"{protocol.strId()}_aligned_to_truth.mrc"
         write_volume(aligned, alignment.apply(found).astype("float32"), pixel_size)
         curves[label] = fsc(read_volume(aligned)[0], truth)

@@ -5,6 +5,7 @@ import os
 
 import pyworkflow.protocol.params as params
 import pyworkflow.utils as pwutils
+from pyworkflow.protocol import FunctionStep
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..convert import fsc_object, mask_object, volume_object, volume_to_mrc
@@ -75,6 +76,15 @@ class HalfMapsRun(FilledForm, EngineRun):
         pass
 
     # ---- steps
+    def makePathsAndClean(self):
+        """Before a launch, in the project's process: with other settings than before (Continue) all outputs go, since
+        halves that agree nowhere give no map. The run itself can't do it (see MapResults.makePathsAndClean)."""
+        super().makePathsAndClean()
+        former = self.loadSteps()
+        if former and former[-1] != FunctionStep(None, "createOutputStep", self._settings()):
+            for _, output in list(self.iterOutputAttributes()):
+                self.deleteOutput(output)
+
     def _insertAllSteps(self):
         settings = self._settings()
         self._insertFunctionStep(self.compareStep, settings, needsGPU=False)

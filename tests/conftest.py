@@ -14,7 +14,7 @@ if importlib.util.find_spec("pyworkflow") is not None and importlib.util.find_sp
 
 # helpers that check: their bare assertions shall say as much as those of a test file
 pytest.register_assert_rewrite(*(f"cryosgd_plugin.tests.{name}" for name in (
-    "convert_samples", "host_cuda", "protocol_project", "star_samples")))
+    "convert_samples", "host_cuda", "picture_checks", "protocol_project", "star_samples")))
 # these also run under Scipion's own test runner, where there are no pytest marks to write into them
 SLOW_FILES = "test_protocol_*.py"
 

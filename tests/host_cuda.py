@@ -31,7 +31,7 @@ FUNCTIONS = set("""abs add all angle any arange arctan2 argmax argmin argsort bi
     concatenate conj copy cos count_nonzero cumsum diff divmod einsum empty empty_like equal exp flatnonzero flip floor
     full full_like hypot imag interp isfinite linspace log logical_and logical_not matmul maximum mean meshgrid min max
     minimum mod moveaxis nonzero ones ones_like outer prod quantile ravel real repeat reshape rint roll searchsorted
-    sign sin sinc sort sqrt square squeeze stack sum swapaxes take tensordot tile transpose where zeros zeros_like
+    sign sin sinc sort sqrt square squeeze stack sum swapaxes take tensordot tile transpose vdot where zeros zeros_like
     """.split())
 CONSTANTS = set("""bool_ int8 int32 int64 uint8 uint64 float32 float64 complex64 complex128 float16 newaxis pi
     inf""".split())

@@ -5,9 +5,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-import matplotlib.image
-
 from cryosgd_plugin.io.abinitio_pictures import save_abinitio_pictures
+from cryosgd_plugin.tests.picture_checks import check_picture
 from cryosgd_plugin.tests.run_samples import new_run, records
 
 
@@ -22,11 +21,7 @@ def test_pictures_of_a_run(tmp_path, classes, final, names):
     pictures = sorted((folder.folder / "pictures").iterdir())
     assert [path.name for path in pictures] == names
     for path in pictures:
-        picture = matplotlib.image.imread(path)
-        assert picture.shape[0] > 300 and picture[..., :3].std() > 0.01
-        # titles and axis labels lie within the picture: its border is white
-        for border in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
-            assert (border[:, :3] == 1).all(), path.name
+        check_picture(path)
 
 
 def test_what_is_not_there_yet_is_left_out(tmp_path):

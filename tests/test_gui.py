@@ -17,19 +17,8 @@ pytestmark = [pytest.mark.gui, pytest.mark.skipif(
 
 from cryosgd_plugin.io.result_folder import CHECKPOINT, ResultFolder
 from cryosgd_plugin.io.volumes import read_volume
+from cryosgd_plugin.tests.protocol_names import PROTOCOLS
 
-PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
-             "ProtCryosgdAlignVolumes": "cryosgd - align volumes",
-             "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
-             "ProtCryosgdFlipHand": "cryosgd - flip hand",
-             "ProtCryosgdImportParticles": "cryosgd - import particles",
-             "ProtCryosgdPostprocess": "cryosgd - postprocess",
-             "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
-             "ProtCryosgdRefineSparseTV": "cryosgd - refine (sparse + TV)",
-             "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
-             "ProtCryosgdSimulate": "cryosgd - simulate particles",
-             "ProtCryosgdSplitByClass": "cryosgd - split by class",
-             "ProtCryosgdValidate": "cryosgd - validate"}
 ITERATIONS = 400      # about 40 s of work, so that there is time to look and to stop
 
 

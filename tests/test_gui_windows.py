@@ -195,11 +195,12 @@ def test_a_half_written_volume_is_reported(window, volumes):
 
 
 def test_automatic_refresh(window, volumes):
-    window.schedule_refresh(1)      # a refresh that takes longer than this would leave Tk no idle moment
+    # a refresh that takes longer than this would leave Tk no idle moment
+    window.timers.repeat("refresh", 1, window.refresh)
     volumes.append(("iteration 40", lambda: ball(4, "iteration 40")))
     pump(window, 1.6)
     assert window.shown == 3
-    window.schedule_refresh(0)
+    window.timers.repeat("refresh", 0, window.refresh)
     volumes.append(("iteration 50", lambda: ball(5, "iteration 50")))
     pump(window, 1.3)
     assert window.shown == 3

@@ -110,19 +110,8 @@ if sys.argv[2] == "scipion":
     import pyworkflow
     domain = pyworkflow.Config.getDomain()
     protocols = {n: c for n, c in domain.getProtocols().items() if c.__module__.startswith("cryosgd_plugin")}
-    assert {n: c.getClassLabel() for n, c in protocols.items()} == {
-        "ProtCryosgdAbInitio": "cryosgd - ab initio",
-        "ProtCryosgdAlignVolumes": "cryosgd - align volumes",
-        "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
-        "ProtCryosgdFlipHand": "cryosgd - flip hand",
-        "ProtCryosgdImportParticles": "cryosgd - import particles",
-        "ProtCryosgdPostprocess": "cryosgd - postprocess",
-        "ProtCryosgdRefine": "cryosgd - refine (branch and bound)",
-        "ProtCryosgdRefineSparseTV": "cryosgd - refine (sparse + TV)",
-        "ProtCryosgdRemoveDuplicates": "cryosgd - remove duplicates",
-        "ProtCryosgdSimulate": "cryosgd - simulate particles",
-        "ProtCryosgdSplitByClass": "cryosgd - split by class",
-        "ProtCryosgdValidate": "cryosgd - validate"}, protocols
+    from cryosgd_plugin.tests.protocol_names import PROTOCOLS
+    assert {n: c.getClassLabel() for n, c in protocols.items()} == PROTOCOLS, protocols
     for protocol in protocols.values():
         assert os.path.isfile(protocol.getPluginLogoPath())
         assert protocol.validateInstallation() == [], protocol.validateInstallation()

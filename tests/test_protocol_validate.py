@@ -11,6 +11,7 @@ if importlib.util.find_spec("pwem") is None:
     raise unittest.SkipTest("Scipion (pyworkflow, pwem) is not installed here")
 
 from pwem.objects import AtomStruct, Volume, VolumeMask
+from pyworkflow.protocol import MODE_RESUME
 
 from cryosgd_plugin.io.fsc_star import read_fsc
 from cryosgd_plugin.io.result_folder import read_json
@@ -120,16 +121,36 @@ class TestHalfMaps(Project):
         self.assertEqual({name for name, _ in protocol.iterOutputAttributes()},
                          {"outputVolume", "outputFSC", "outputMask"})
 
-    def test_halves_that_are_noise_give_no_map(self):
+    def noise(self):
+        """A Volume whose half-maps are independent noise."""
         rng = np.random.default_rng(3)
         for name in ("noise1.mrc", "noise2.mrc"):
             write_volume(self.folder / name, rng.standard_normal((BOX,) * 3), PIXEL)
-        protocol, _ = self.given(ProtCryosgdValidate, volume=self.volume("noise1.mrc", "noise2.mrc"),
+        return self.volume("noise1.mrc", "noise2.mrc")
+
+    def test_halves_that_are_noise_give_no_map(self):
+        protocol, _ = self.given(ProtCryosgdValidate, volume=self.noise(),
                                  mask=self.volume(kind=VolumeMask, file="mask.mrc"))
         self.launchProtocol(protocol)
         self.assertIn("agree at no resolution", protocol.summary()[0])
         self.assertIn("agree at no resolution", protocol.methods()[0])
         self.assertEqual({name for name, _ in protocol.iterOutputAttributes()}, {"outputFSC", "outputMask"})
+
+    def test_continued_with_halves_that_are_noise_the_former_map_is_no_output_any_more(self):
+        protocol, holder = self.given(ProtCryosgdPostprocess, mask=self.volume(kind=VolumeMask, file="mask.mrc"))
+        holder._defineOutputs(outputNoise=self.noise())
+        self.launchProtocol(protocol)
+        found = {name: output.getObjId() for name, output in protocol.iterOutputAttributes()}
+        self.assertEqual(set(found), {"outputVolume", "outputFSC", "outputMask"})
+        protocol.runMode.set(MODE_RESUME)
+        self.launchProtocol(protocol)
+        self.assertEqual({name: output.getObjId() for name, output in self.reopened(protocol).iterOutputAttributes()},
+                         found, "nothing was to do")
+        protocol.inputVolume.setExtended("outputNoise")
+        self.launchProtocol(protocol)
+        for run in (protocol, self.reopened(protocol)):
+            self.assertIn("agree at no resolution", run.summary()[0])
+            self.assertEqual({name for name, _ in run.iterOutputAttributes()}, {"outputFSC", "outputMask"})
 
     def test_bad_input_gets_one_sentence(self):
         write_volume(self.folder / "small.mrc", np.ones((20,) * 3), PIXEL)

@@ -4,12 +4,11 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-import matplotlib.image
-
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.io.refine_particles import particle_values
 from cryosgd_plugin.io.refine_pictures import draw_particles, draw_refine_convergence, save_refine_pictures
 from cryosgd_plugin.io.result_folder import ResultFolder
+from cryosgd_plugin.tests.picture_checks import check_picture
 from cryosgd_plugin.tests.refine_samples import N, finish, new_refinement, records
 from cryosgd_plugin.tests.run_samples import new_figure, titles
 
@@ -87,11 +86,7 @@ def test_pictures_of_a_run(tmp_path, classes, final):
     assert [path.name for path in pictures] == [*(["classes.png"] if classes > 1 else []), "convergence.png",
                                                 "particles.png", "progress.png", "views.png"]
     for path in pictures:
-        picture = matplotlib.image.imread(path)
-        assert picture.shape[0] > 300 and picture[..., :3].std() > 0.01
-        # titles and axis labels lie within the picture: its border is white
-        for border in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
-            assert (border[:, :3] == 1).all(), path.name
+        check_picture(path)
 
 
 def test_what_is_not_there_yet_is_left_out(tmp_path):

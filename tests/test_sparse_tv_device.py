@@ -1,6 +1,6 @@
 """The sparse + total-variation map on a GPU's arrays, without a GPU, and the memory that its solver takes as foretold.
 
-The array operations are those that CuPy would run, with a module in its place that is as strict (cupy_stand_in.py).
+The array operations are those that CuPy would run, with a module in its place that is as strict (host_cuda.py).
 """
 import tracemalloc
 from dataclasses import replace
@@ -17,8 +17,8 @@ from cryosgd_plugin.engines.sparse_tv.problem import FourierData
 from cryosgd_plugin.engines.sparse_tv.solver import objective, sparse_tv_map, step_after_wiener
 from cryosgd_plugin.ops import _total_variation_numba
 from cryosgd_plugin.ops import total_variation as tv
+from cryosgd_plugin.tests import host_cuda
 from cryosgd_plugin.tests.abinitio_samples import PIXEL, density
-from cryosgd_plugin.tests.cupy_stand_in import DeviceArray, stand_in
 from cryosgd_plugin.tests.test_sparse_tv import error, sample
 
 CONFIG = SparseTVConfig(alpha=0.2, beta=0.4, gamma=0.1, iterations=10, reweightings=2)
@@ -26,7 +26,7 @@ CONFIG = SparseTVConfig(alpha=0.2, beta=0.4, gamma=0.1, iterations=10, reweighti
 
 @pytest.fixture
 def cupy(monkeypatch):
-    return stand_in(monkeypatch)
+    return host_cuda.install(monkeypatch)
 
 
 def on_device(data, xp):
@@ -42,7 +42,7 @@ def test_the_stand_in_refuses_what_cupy_refuses(cupy):
                   lambda: _total_variation_numba.gradient_norm(x, 1)):
         with pytest.raises(TypeError):
             wrong()
-    assert type(x.sum()) is DeviceArray and float((2 * x + np.float32(1)).sum()) == 192
+    assert type(x.sum()) is host_cuda.Array and float((2 * x + np.float32(1)).sum()) == 192
 
 
 def test_its_steps_equal_the_kernels(cupy):
@@ -55,7 +55,7 @@ def test_its_steps_equal_the_kernels(cupy):
                             (tv.proximal_step(dx, dslope, dscale, 0.3, dlimit),
                              tv.proximal_step(x, slope, scale, 0.3, limit)),
                             (tv.extrapolate(dx, dbefore, 0.3), tv.extrapolate(x, before, 0.3))):
-        assert type(found) is DeviceArray and found.dtype == np.float32
+        assert type(found) is host_cuda.Array and found.dtype == np.float32
         np.testing.assert_allclose(found.get(), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(tv.step_products(dx, dslope, dbefore), tv.step_products(x, slope, before), rtol=1e-4)
     assert tv.smoothed_variation(dx, dweight, 0.5) == pytest.approx(tv.smoothed_variation(x, weight, 0.5), rel=1e-5)
@@ -69,7 +69,7 @@ def test_its_map_equals_the_cpus(cupy, method, convex):
     on_cpu = step_after_wiener(data, config, epsilon=0.3)
     there = on_device(data, cupy)
     found = step_after_wiener(there, config, epsilon=0.3)
-    assert type(found.volume) is DeviceArray and found.volume.dtype == np.float32
+    assert type(found.volume) is host_cuda.Array and found.volume.dtype == np.float32
     assert error(found.volume.get(), on_cpu.volume) < 1e-4
     assert found.gap == pytest.approx(on_cpu.gap, rel=1e-2) and found.zeros == pytest.approx(on_cpu.zeros, abs=1e-3)
     assert found.variation == pytest.approx(on_cpu.variation, rel=1e-3)
@@ -117,7 +117,7 @@ def test_maps_of_512_px_fit_a_gpu_of_16_gb():
 
 
 def test_a_gpu_with_too_little_free_memory_is_refused_before_it_is_used(monkeypatch):
-    check_gpu_memory(512, stand_in(monkeypatch, free_gb=15))
+    check_gpu_memory(512, host_cuda.install(monkeypatch, memory_gb=15))
     with pytest.raises(InputError, match="a sparse and smooth map of 512 px takes about .* GB of a GPU, and 8.0 GB of "
                                          "this one are free"):
-        check_gpu_memory(512, stand_in(monkeypatch, free_gb=8))
+        check_gpu_memory(512, host_cuda.install(monkeypatch, memory_gb=8))

@@ -2,26 +2,17 @@
 import importlib.util
 import json
 import unittest
-from pathlib import Path
 
 # plain unittest: Scipion's own test runner runs this file too, and a Scipion need not have pytest
 if importlib.util.find_spec("pwem") is None:
     raise unittest.SkipTest("Scipion (pyworkflow, pwem) is not installed here")
 
 from pwem.objects import Volume, VolumeMask
-from pyworkflow.template import TemplateList
 
 from cryosgd_plugin.core.masks import soft_sphere
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.tests.protocol_project import Project
-
-NAME = "particles_to_validated_map"
-
-
-def our_templates():
-    templates = TemplateList()
-    templates.addPluginTemplates()
-    return [template for template in templates.templates if template.source == "cryosgd"]
+from cryosgd_plugin.workflow_template import filled_template, load_workflow, parsed_template
 
 
 def outputs_of(protocol):
@@ -31,37 +22,29 @@ def outputs_of(protocol):
 
 
 class TestTemplate(Project):
-    def filled(self, **values):
-        """The template's workflow as JSON text, its fields set by their aliases."""
-        template, = our_templates()
-        template.replaceEnvVariables()
-        template.parseContent()
-        for alias, value in values.items():
-            template.setParamValue(alias, value)
-        path = Path(template.createTemplateFile())
-        text = path.read_text(encoding="utf-8")
-        path.unlink()
-        return text
-
     def test_scipion_finds_and_describes_it(self):
-        template, = our_templates()
-        self.assertEqual(template.getObjId(), f"cryosgd-{NAME}")
+        template = parsed_template()
+        self.assertEqual(template.source, "cryosgd")
         self.assertIn("to a validated map", template.description)
-        template.replaceEnvVariables()
-        template.parseContent()
         self.assertEqual(sorted(param.getAlias() for param in template.getParams().values()),
                          ["diameter"] * 3 + ["particles"] + ["symmetry"] * 4)
 
+    def test_another_name_is_answered_with_those_there_are(self):
+        with self.assertRaisesRegex(ValueError, "no workflow template cryosgd-other; .* cryosgd-particles_to"):
+            filled_template("cryosgd-other")
+
     def test_loaded_into_a_project_each_protocol_can_run_in_its_turn(self):
         star = self.simulation._getExtraPath("run", "particles.star")
-        text = self.filled(particles=star, diameter="140", symmetry="C2")
+        text = filled_template(particles=star, diameter="140", symmetry="C2")
         for protocol in json.loads(text):
             known = self.newProtocol(self.proj.getDomain().getProtocols()[protocol["object.className"]])
             unknown = {name for name in protocol if "." not in name} - {name for name, _ in known.getDefinition(
                 ).iterAllParams()}
             self.assertEqual(unknown, set())
-        loaded = self.proj.loadProtocols(jsonStr=text)
-        imported, ab_initio, refine, sparse, validate = loaded.values()
+        steps = load_workflow(self.proj, text)
+        self.assertEqual([step.getObjLabel() for step in steps],
+                         [protocol["object.label"] for protocol in json.loads(text)])
+        imported, ab_initio, refine, sparse, validate = steps
         for protocol in (ab_initio, refine, sparse, validate):
             self.assertEqual(protocol.symmetry.get(), "C2")
             for _, pointer in protocol.iterInputAttributes():

@@ -16,7 +16,7 @@ from cryosgd_plugin.io.runfolder import RunFolder
 from cryosgd_plugin.io.star_tables import write_table
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio
-from cryosgd_plugin.tests.viewer_samples import FREQUENCY, open_project
+from cryosgd_plugin.tests.viewer_samples import FREQUENCY, open_project, saved_viewer, views
 from cryosgd_plugin.viewers.figure_view import TableView, summary_rows
 from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, LAST, SELECTION, WITH_CHIMERAX
 from cryosgd_plugin.viewers.viewer_abinitio import CryosgdAbInitioViewer
@@ -31,19 +31,7 @@ def project():
 
 @pytest.fixture
 def run_viewer(project):
-    """A viewer on an ab initio protocol that has been saved and has an empty run folder, and that folder."""
-    protocol = project.newProtocol(ProtCryosgdAbInitio)
-    protocol.setObjLabel("my run")
-    protocol.symmetry.set("D2")
-    project.saveProtocol(protocol)
-    protocol.makePathsAndClean()
-    viewer = CryosgdAbInitioViewer(project=project)
-    viewer.setProtocol(protocol)
-    return viewer, protocol._getExtraPath("run")
-
-
-def views(viewer, name):
-    return viewer._getVisualizeDict()[name](name)
+    return saved_viewer(project, ProtCryosgdAbInitio, CryosgdAbInitioViewer)
 
 
 def history(n=60, classes=1):

@@ -14,7 +14,7 @@ from cryosgd_plugin.io.runfolder import RunFolder
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdRefine
 from cryosgd_plugin.tests.refine_samples import BOX, PIXEL, finish, new_refinement, parameters, records
-from cryosgd_plugin.tests.viewer_samples import open_project
+from cryosgd_plugin.tests.viewer_samples import open_project, saved_viewer, views
 from cryosgd_plugin.viewers.figure_view import TableView
 from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, SELECTION
 from cryosgd_plugin.viewers.viewer_refine import CryosgdRefineViewer
@@ -31,19 +31,7 @@ def project():
 
 @pytest.fixture
 def run_viewer(project):
-    """A viewer on a refinement that has been saved and has an empty run folder, and that folder."""
-    protocol = project.newProtocol(ProtCryosgdRefine)
-    protocol.setObjLabel("my refinement")
-    protocol.symmetry.set("D2")
-    project.saveProtocol(protocol)
-    protocol.makePathsAndClean()
-    viewer = CryosgdRefineViewer(project=project)
-    viewer.setProtocol(protocol)
-    return viewer, protocol._getExtraPath("run")
-
-
-def views(viewer, name):
-    return viewer._getVisualizeDict()[name](name)
+    return saved_viewer(project, ProtCryosgdRefine, CryosgdRefineViewer)
 
 
 def drawn(viewer, name):

@@ -19,7 +19,7 @@ from cryosgd_plugin.io.result_folder import read_json
 from cryosgd_plugin.io.star import read_particles
 from cryosgd_plugin.protocols import ProtCryosgdPostprocess, ProtCryosgdSimulate, ProtCryosgdValidate
 from cryosgd_plugin.tests.validation_samples import HALVES, PIXEL, write_samples
-from cryosgd_plugin.tests.viewer_samples import open_project, texts
+from cryosgd_plugin.tests.viewer_samples import open_project, texts, views
 from cryosgd_plugin.viewers.figure_view import TableView
 from cryosgd_plugin.viewers.viewer_validate import CryosgdValidateViewer
 
@@ -76,10 +76,6 @@ def whole(project, samples, tmp_path):
     particles.write()
     return viewer_of(project, samples, ProtCryosgdValidate, "all", outputParticles=particles,
                      outputModel=AtomStruct(str(samples / "model.pdb")))
-
-
-def views(viewer, name):
-    return viewer._getVisualizeDict()[name](name)
 
 
 def drawn(viewer, name):

@@ -24,6 +24,23 @@ def texts(figure):
     return " | ".join(found)
 
 
+def saved_viewer(project, protocol_class, viewer_class):
+    """A viewer on a protocol "my run" in D2 that has been saved and has an empty run folder, and that folder."""
+    protocol = project.newProtocol(protocol_class)
+    protocol.setObjLabel("my run")
+    protocol.symmetry.set("D2")
+    project.saveProtocol(protocol)
+    protocol.makePathsAndClean()
+    viewer = viewer_class(project=project)
+    viewer.setProtocol(protocol)
+    return viewer, protocol._getExtraPath("run")
+
+
+def views(viewer, name):
+    """What the button of this name opens."""
+    return viewer._getVisualizeDict()[name](name)
+
+
 @contextmanager
 def open_project(name):
     """A new project that is the current folder meanwhile."""

@@ -9,14 +9,14 @@ from pyworkflow.gui import Window
 
 from ..core.errors import InputError
 from ..io.map_pictures import draw_class_columns, sheet_size
-from .tk_figure import ask_and_save, close_window, place_canvas, place_window, project_window, show_window
+from .tk_figure import ViewerWindow, ask_and_save, place_canvas, place_window, project_window
 
 DPI = 100
 TICKED, UNTICKED = "#2b8a3e", "#adb5bd"
 BARS_PX = 104       # height of the tick boxes, the scroll bar and the bar of buttons
 
 
-class ClassSheetWindow(Window):
+class ClassSheetWindow(ViewerWindow):
     """A column for each class of a ClassList; a click on a map ticks or unticks it."""
 
     def __init__(self, title, classes, master=None):
@@ -86,14 +86,6 @@ class ClassSheetWindow(Window):
         else:       # the project shows its data, or there is no window of it
             self.classes.project.launchProtocol(protocol)
         self.status.configure(text=f"Started '{protocol.getObjLabel()}': its outputParticles will be in the project")
-
-    def show(self, center=True, modal=False):
-        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
-        show_window(self)
-
-    def close(self, e=None):
-        """Close this window only."""
-        close_window(self)
 
     def _add_tick(self, entry, place, width, height):
         self.ticks[entry.number] = tk.BooleanVar(self.root, False)

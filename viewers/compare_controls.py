@@ -26,15 +26,23 @@ class CompareControls(SidePanel):
         self._sections()
         self._greys()
         self._contour()
-        buttons = self._place(ttk.Frame(self.frame), pady=(16, 0))
-        ttk.Button(buttons, text="Save picture…", command=window.save).pack(side=tk.LEFT)
-        ttk.Button(buttons, text="Close", command=window.close).pack(side=tk.RIGHT)
+        self._buttons()
         self.list()
         self.follow()
 
     @property
     def state(self):
         return self.window.view
+
+    @property
+    def data(self):
+        return self.window.maps[0].data
+
+    def section(self, axis):
+        return self.window.picture.voxel_of_first()[axis]
+
+    def show_section(self, axis, index):
+        self.state.position_a[axis] = self.data.position_a(axis, index)
 
     def list(self):
         """Offer the window's maps."""
@@ -52,16 +60,11 @@ class CompareControls(SidePanel):
         self.chooser.selection_clear(0, tk.END)
         for number in self.window.chosen:
             self.chooser.selection_set(number)
-        first = self.window.maps[0].data
-        for axis, (slider, text) in self.sliders.items():
-            index = self.window.picture.voxel_of_first()[axis]
-            slider.configure(to=first.shape[axis] - 1)
-            slider.set(index)
-            text.set(f"{AXES[axis]}  {first.position_a(axis, index):8.1f} Å")
+        self._follow_sections()
         self.planes.set(ALL if len(self.state.planes) > 1 else AXES[self.state.planes[0]])
         self.zoom.set(self.state.zoom)
         self.unit.set(self.state.unit)
-        low, high = SIGMA_RANGE if self.state.unit == SIGMA else (first.survey.from_sigma(s) for s in SIGMA_RANGE)
+        low, high = SIGMA_RANGE if self.state.unit == SIGMA else (self.data.survey.from_sigma(s) for s in SIGMA_RANGE)
         self.level_slider.configure(from_=low, to=high)
         self.level_slider.set(self.state.level)
         self.level.set(f"{self.state.level:.4g}")
@@ -95,19 +98,12 @@ class CompareControls(SidePanel):
         self.planes = tk.StringVar(self.frame)
         self._radio(self._place(ttk.Frame(self.frame)), self.planes, [(name, name) for name in (*AXES, ALL)],
                     self._planes_changed)
-        self.sliders = {}
-        for axis in ALL_PLANES:
-            text = tk.StringVar(self.frame)
-            self._place(ttk.Label(self.frame, textvariable=text), pady=(4, 0))
-            slider = self._place(ttk.Scale(self.frame, from_=0, to=1,
-                                           command=lambda value, axis=axis: self._section_moved(axis, value)))
-            self.sliders[axis] = (slider, text)
-        self.thickness = self._sections_averaged(self._thickness_changed)
+        self._section_sliders()
         row = self._place(ttk.Frame(self.frame), pady=(4, 0))
         ttk.Label(row, text="zoom").pack(side=tk.LEFT)
         self.zoom = ttk.Scale(row, from_=1, to=8, command=self._zoom_moved)
         self.zoom.pack(side=tk.LEFT, fill=tk.X, expand=True, padx=4)
-        self._check("cross-hair", "cross_hair", self.window.redraw)
+        self._check("cross-hair", "cross_hair", self.window.redraw_planes)
 
     def _greys(self):
         self._heading("Greys")
@@ -128,7 +124,7 @@ class CompareControls(SidePanel):
         entry = ttk.Entry(row, textvariable=self.level, width=10)
         entry.bind("<Return>", self._level_entered)
         entry.pack(side=tk.LEFT, padx=4)
-        self._check("lines on the slices", "contours", self.window.redraw)
+        self._check("lines on the slices", "contours", self.window.redraw_planes)
 
     # what the widgets do
     def _add_files(self):
@@ -149,33 +145,21 @@ class CompareControls(SidePanel):
     def _planes_changed(self):
         chosen = self.planes.get()
         self.state.planes = ALL_PLANES if chosen == ALL else (AXES.index(chosen),)
-        self.window.redraw()
-
-    def _section_moved(self, axis, value):
-        first, index = self.window.maps[0].data, int(round(float(value)))
-        if self._following or index == self.window.picture.voxel_of_first()[axis]:
-            return
-        self.state.position_a[axis] = first.position_a(axis, index)
-        self.sliders[axis][1].set(f"{AXES[axis]}  {first.position_a(axis, index):8.1f} Å")
-        self.window.redraw()
-
-    def _thickness_changed(self):
-        self.state.thickness = max(1, self.thickness.get())
-        self.window.redraw()
+        self.window.redraw_planes()
 
     def _zoom_moved(self, value):
         if not self._following:
             self.state.zoom = float(value)
-            self.window.redraw()
+            self.window.redraw_planes()
 
     def _greys_changed(self):
         self.state.one_grey_range = self.common.get()
-        self.window.redraw()
+        self.window.redraw_planes()
 
     def _contrast_moved(self, value):
         if not self._following:
             self.state.contrast = float(value)
-            self.window.redraw()
+            self.window.redraw_planes()
 
     def _unit_changed(self):
         if self.unit.get() != self.state.unit:

@@ -2,23 +2,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from tkinter import ttk
-
-from matplotlib.figure import Figure
-from pyworkflow.gui import Window
 
 from ..core.errors import InputError
 from ..io.comparison import SIGMA, ComparisonView, compared, default_planes
 from ..io.comparison_pictures import ComparisonFigure
 from ..io.volume_data import AXES
 from .compare_controls import CompareControls
-from .tk_figure import Timers, ask_and_save, close_window, place_canvas, place_window, show_window
+from .map_window import ZOOM_STEP, MapWindow
 
 MOST_MAPS = 9
-ZOOM_STEP, MOST_ZOOM = 1.15, 8.0
+MOST_ZOOM = 8.0
 
 
-class CompareWindow(Window):
+class CompareWindow(MapWindow):
     """Shows some of a list of maps side by side.
 
     offered : [(label, opener)], opener() gives a VolumeData; chosen : indices of those shown first
@@ -29,23 +25,10 @@ class CompareWindow(Window):
         self.offered, self.chosen = list(offered), list(chosen)
         self.matched, self._opened, self._dragged = True, {}, None
         maps = compared(self._open(self.chosen))     # before there is a window that would be left behind
-        Window.__init__(self, title, master, minsize=(860, 620))
-        self.timers = Timers(self.root)
-        self.figure = Figure(figsize=(11.0, 8.6), dpi=96)
-        self.canvas, widget = place_canvas(self.root, self.figure)
+        super().__init__(title, master, (860, 620), (11.0, 8.6))
         self.picture = ComparisonFigure(self.figure, maps)
-        self.status = ttk.Label(self.root, text="", padding=(8, 2), anchor="w")
         self.controls = CompareControls(self)
-        widget.grid(row=0, column=0, sticky="news")
-        self.controls.frame.grid(row=0, column=1, rowspan=2, sticky="ns")
-        self.status.grid(row=1, column=0, sticky="ew")
-        self.root.rowconfigure(0, weight=1)
-        self.root.columnconfigure(0, weight=1)
-        place_window(self.root, 1340, 900)
-        self.canvas.mpl_connect("resize_event", lambda event: self.picture.layout())
-        for event, handler in (("button_press_event", self._press), ("motion_notify_event", self._move),
-                               ("button_release_event", self._release), ("scroll_event", self._scroll)):
-            self.canvas.mpl_connect(event, handler)
+        self._arrange(1340, 900)
         self.say("click a slice to move all cross-hairs · wheel: next section · Ctrl and wheel: zoom · "
                  "click the histogram to set the contour")
 
@@ -60,10 +43,6 @@ class CompareWindow(Window):
         return self.picture.maps
 
     # what the controls call
-    def say(self, sentence):
-        """Write into the line below the picture."""
-        self.status.configure(text=sentence)
-
     def choose(self, numbers):
         """Show the maps at these places of the list; where one can't be opened, say so and keep those shown."""
         label = ""
@@ -100,24 +79,11 @@ class CompareWindow(Window):
         """Put the contour at a level, in the view's unit."""
         self.view.level = float(level)
         self.controls.follow()
-        self.redraw()
+        self.redraw_planes()
 
-    def redraw(self):
-        """Draw all at the next idle moment: a slider sends more positions than can be drawn."""
-        if not self.timers.pending("draw"):
-            self.timers.start("draw", 5, self._draw)
-
-    def save(self):
-        """Ask for a file and write the picture."""
-        ask_and_save(self.figure, self.root)
-
-    def show(self, center=True, modal=False):
-        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
-        show_window(self)
-
-    def close(self, e=None):
-        """Close this window only."""
-        close_window(self)
+    def redraw_planes(self):
+        """Draw the planes, with histogram and key, at the next idle moment."""
+        self._draw_soon()
 
     def _open(self, numbers):
         for number in numbers:
@@ -172,7 +138,7 @@ class CompareWindow(Window):
         else:
             self.move_section(panel.normal, int(event.step))
         self.controls.follow()
-        self.redraw()
+        self.redraw_planes()
 
     def move_section(self, axis, steps):
         """Go so many sections of the first map along an axis."""
@@ -184,7 +150,7 @@ class CompareWindow(Window):
         self.view.position_a = self.picture.place_at(self._dragged, event.xdata, event.ydata)
         self.say(self._describe(self._dragged, event))
         self.controls.follow()
-        self.redraw()
+        self.redraw_planes()
 
     def _describe(self, panel, event):
         """The place under the cursor, and the density of each map there in its own units."""

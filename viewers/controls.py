@@ -5,10 +5,9 @@ import tkinter as tk
 from tkinter import ttk
 
 from ..io.section_state import PROJECTIONS, SLICES, harder
-from ..io.volume_data import AXES
 from .side_panel import SidePanel
 from .surface import view_along
-from .tk_figure import REFRESH_SECONDS
+from .tk_figure import refresh_widgets
 from .view_state import ViewState
 
 SIGMA_RANGE = (-3.0, 12.0)
@@ -24,9 +23,7 @@ class Controls(SidePanel):
         self._contrast()
         self._contour()
         self._surface()
-        buttons = self._place(ttk.Frame(self.frame), pady=(16, 0))
-        ttk.Button(buttons, text="Save picture…", command=window.save).pack(side=tk.LEFT)
-        ttk.Button(buttons, text="Close", command=window.close).pack(side=tk.RIGHT)
+        self._buttons()
         self.list([label for label, _ in window.volumes])
         self.follow()
 
@@ -37,6 +34,12 @@ class Controls(SidePanel):
     @property
     def data(self):
         return self.window.picture.data
+
+    def section(self, axis):
+        return self.state.position[axis]
+
+    def show_section(self, axis, index):
+        self.state.position[axis] = index
 
     def list(self, labels):
         """Offer these volumes."""
@@ -50,10 +53,7 @@ class Controls(SidePanel):
         self._following = True
         self.chooser.current(self.window.shown)
         self.history.set(self.window.shown)
-        for axis, (slider, text) in self.sliders.items():
-            slider.configure(to=self.data.shape[axis] - 1)
-            slider.set(self.state.position[axis])
-            text.set(f"{AXES[axis]}  {self.data.position_a(axis, self.state.position[axis]):8.1f} Å")
+        self._follow_sections()
         survey = self.data.survey
         self.level_slider.configure(from_=max(SIGMA_RANGE[0], survey.in_sigma(survey.minimum)),
                                     to=max(1.0, survey.in_sigma(survey.maximum)))
@@ -74,26 +74,16 @@ class Controls(SidePanel):
         ttk.Label(self.history_frame, text="last").pack(side=tk.LEFT)
         self._place(ttk.Button(self.frame, text="Compare with…", command=self.window.compare))
         if refreshable:
-            row = self._place(ttk.Frame(self.frame))
-            self.automatic = tk.BooleanVar(self.frame, False)
-            ttk.Button(row, text="Refresh", command=self.window.refresh).pack(side=tk.LEFT)
-            ttk.Checkbutton(row, text=f"every {REFRESH_SECONDS} s", variable=self.automatic,
-                            command=lambda: self.window.schedule_refresh(
-                                REFRESH_SECONDS if self.automatic.get() else 0)).pack(side=tk.LEFT, padx=8)
+            button, automatic = refresh_widgets(self._place(ttk.Frame(self.frame)), self.window)
+            button.pack(side=tk.LEFT)
+            automatic.pack(side=tk.LEFT, padx=8)
 
     def _sections(self):
         self._heading("Planes")
         self.mode = tk.StringVar(self.frame, SLICES)
         self._radio(self._place(ttk.Frame(self.frame)), self.mode, [(SLICES, SLICES), (PROJECTIONS, PROJECTIONS)],
                     self._mode_changed)
-        self.sliders = {}
-        for axis in (0, 1, 2):
-            text = tk.StringVar(self.frame)
-            self._place(ttk.Label(self.frame, textvariable=text), pady=(4, 0))
-            slider = self._place(ttk.Scale(self.frame, from_=0, to=1,
-                                           command=lambda value, axis=axis: self._section_moved(axis, value)))
-            self.sliders[axis] = (slider, text)
-        self.thickness = self._sections_averaged(self._thickness_changed)
+        self._section_sliders()
         self.cross_hair = self._check("cross-hair", "cross_hair", self.window.redraw_planes)
 
     def _contrast(self):
@@ -135,18 +125,6 @@ class Controls(SidePanel):
 
     def _mode_changed(self):
         self.state.mode = self.mode.get()
-        self.window.redraw_planes()
-
-    def _section_moved(self, axis, value):
-        index = int(round(float(value)))
-        if self._following or index == self.state.position[axis]:
-            return
-        self.state.position[axis] = index
-        self.sliders[axis][1].set(f"{AXES[axis]}  {self.data.position_a(axis, index):8.1f} Å")
-        self.window.redraw_planes()
-
-    def _thickness_changed(self):
-        self.state.thickness = max(1, self.thickness.get())
         self.window.redraw_planes()
 
     def _contrast_moved(self, value):

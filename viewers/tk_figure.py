@@ -31,6 +31,13 @@ class Timers:
             action()
         self._pending[name] = self._root.after(milliseconds, run)
 
+    def repeat(self, name, seconds, action):
+        """Call action() every so many seconds; 0 stops."""
+        if seconds:
+            self.start(name, int(seconds * 1000), lambda: (action(), self.repeat(name, seconds, action)))
+        else:
+            self.cancel(name)
+
     def pending(self, name):
         """Whether a timer of this name waits."""
         return name in self._pending
@@ -46,7 +53,25 @@ class Timers:
                 self.cancel(name)
 
 
-class FigureWindow(Window):
+class ViewerWindow(Window):
+    """A window that is shown and closed beside others, those of a project or of other viewers."""
+
+    def show(self, center=True, modal=False):
+        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
+        self.root.deiconify()
+        self.root.lift()
+        self.root.update_idletasks()
+        if self.master is None:
+            self.root.mainloop()
+
+    def close(self, e=None):
+        """Close this window only; ends the main loop of one without master."""
+        if self.master is None:
+            self.root.quit()
+        self.root.destroy()
+
+
+class FigureWindow(ViewerWindow):
     """A figure with a bar of buttons: refresh (by hand or every few seconds), save, close.
 
     draw(figure) : draws, called at the start and at each refresh; raises InputError where there is nothing to show
@@ -59,7 +84,7 @@ class FigureWindow(Window):
     def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False, curves=None,
                  layout=None):
         Window.__init__(self, title, master, minsize=(420, 320))
-        self._draw, self._timers = draw, Timers(self.root)
+        self._draw, self.timers = draw, Timers(self.root)
         self.figure = Figure(dpi=100, layout=layout)
         self.canvas, self.canvas_widget = place_canvas(self.root, self.figure)
         self.canvas_widget.grid(row=0, column=0, sticky="news")
@@ -74,11 +99,10 @@ class FigureWindow(Window):
                    ).pack(side=tk.RIGHT, padx=2)
         if curves is not None:
             curve_menu(bar, curves).pack(side=tk.RIGHT, padx=2)
-        self.automatic = tk.BooleanVar(self.root, False)
         if refreshable:
-            ttk.Button(bar, text="Refresh", command=self.refresh).pack(side=tk.RIGHT, padx=2)
-            ttk.Checkbutton(bar, text=f"every {REFRESH_SECONDS} s", variable=self.automatic,
-                            command=self._schedule).pack(side=tk.RIGHT, padx=6)
+            button, automatic = refresh_widgets(bar, self)
+            button.pack(side=tk.RIGHT, padx=2)
+            automatic.pack(side=tk.RIGHT, padx=6)
         # as large as the screen lets it be: margins in inches are drawn for this size
         width, height = place_window(self.root, int(size[0] * 100), int(size[1] * 100) + BAR_PX)
         self.figure.set_size_inches(width / 100, (height - BAR_PX) / 100)
@@ -93,19 +117,14 @@ class FigureWindow(Window):
             self.status.configure(text=str(error))
         self.canvas.draw_idle()
 
-    def show(self, center=True, modal=False):
-        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
-        show_window(self)
 
-    def close(self, e=None):
-        """Close this window only."""
-        close_window(self)
-
-    def _schedule(self):
-        if self.automatic.get():
-            self._timers.start("refresh", REFRESH_SECONDS * 1000, lambda: (self.refresh(), self._schedule()))
-        else:
-            self._timers.cancel("refresh")
+def refresh_widgets(parent, window):
+    """A button that refreshes a window with `refresh` and `timers`, and a check box that does so every few seconds."""
+    wanted = tk.BooleanVar(parent, False)
+    automatic = ttk.Checkbutton(parent, text=f"every {REFRESH_SECONDS} s", variable=wanted,
+                                command=lambda: window.timers.repeat(
+                                    "refresh", REFRESH_SECONDS if wanted.get() else 0, window.refresh))
+    return ttk.Button(parent, text="Refresh", command=window.refresh), automatic
 
 
 def place_canvas(parent, figure):
@@ -123,27 +142,11 @@ def place_window(root, width, height):
     return width, height
 
 
-def show_window(window):
-    """Map a Scipion window; run the main loop only for a window without master (started outside a project)."""
-    window.root.deiconify()
-    window.root.lift()
-    window.root.update_idletasks()
-    if window.master is None:
-        window.root.mainloop()
-
-
 def project_window(window):
     """The window of the project above a Scipion window; None where it was opened without one."""
     while window is not None and not hasattr(window, "getViewWidget"):
         window = window.master
     return window
-
-
-def close_window(window):
-    """Destroy a window; ends the main loop of one without master."""
-    if window.master is None:
-        window.root.quit()
-    window.root.destroy()
 
 
 def curve_menu(parent, list_curves):

@@ -9,13 +9,13 @@ from tkinter.font import Font
 
 from pyworkflow.gui import Window
 
-from .tk_figure import close_window, place_window, show_window
+from .tk_figure import ViewerWindow, place_window
 
 NAME_PX, VALUE_PX = 270, 560
 MARGIN_PX, INDENT_PX = 16, 40      # beside the lettering of a cell, and before that of a name
 
 
-class TableWindow(Window):
+class TableWindow(ViewerWindow):
     """rows : [(name, value)]; a value of None makes the name a heading. `texts()` is what is shown."""
 
     def __init__(self, title, rows, master=None):
@@ -53,14 +53,6 @@ class TableWindow(Window):
             shown.append((self.tree.item(item, "text"), values[0] if values else ""))
             waiting = list(self.tree.get_children(item)) + waiting
         return shown
-
-    def show(self, center=True, modal=False):
-        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
-        show_window(self)
-
-    def close(self, e=None):
-        """Close this window only."""
-        close_window(self)
 
 
 def fitting(text, measure, width_px) -> list:

@@ -1,22 +1,15 @@
 """The volume window: the planes, the surface and the histogram of `volume_figure`, moved by mouse and sliders."""
 from __future__ import annotations
 
-from tkinter import ttk
-
-from matplotlib.figure import Figure
-from pyworkflow.gui import Window
-
 from ..core.errors import InputError
 from .compare_window import CompareWindow
 from .controls import Controls
+from .map_window import ZOOM_STEP, MapWindow
 from .surface import turn
-from .tk_figure import Timers, ask_and_save, close_window, place_canvas, place_window, show_window
 from .volume_figure import VolumeFigure
 
-ZOOM_STEP = 1.15
 
-
-class VolumeWindow(Window):
+class VolumeWindow(MapWindow):
     """Shows one of a list of volumes.
 
     list_volumes() : [(label, opener)], opener() gives a VolumeData; called again at each refresh, so that the volumes
@@ -25,31 +18,17 @@ class VolumeWindow(Window):
     """
 
     def __init__(self, title, list_volumes, master=None, start=0, refreshable=False):
-        Window.__init__(self, title, master, minsize=(760, 560))
+        super().__init__(title, master, (760, 560), (8.6, 8.8))
         self.list_volumes, self._drag, self._wanted = list_volumes, None, {}
-        self.timers = Timers(self.root)
         self.volumes = list_volumes()
         self.shown = range(len(self.volumes))[start]
-        self.figure = Figure(figsize=(8.6, 8.8), dpi=96)
-        self.canvas, widget = place_canvas(self.root, self.figure)
         self.picture = VolumeFigure(self.figure, self.volumes[self.shown][1]())
-        self.status = ttk.Label(self.root, text="", padding=(8, 2), anchor="w")
         self.controls = Controls(self, refreshable)
-        widget.grid(row=0, column=0, sticky="news")
-        self.controls.frame.grid(row=0, column=1, rowspan=2, sticky="ns")
-        self.status.grid(row=1, column=0, sticky="ew")
-        self.root.rowconfigure(0, weight=1)
-        self.root.columnconfigure(0, weight=1)
-        place_window(self.root, 1030, 900)
-        self._connect()
+        self._arrange(1030, 900)
         self.say("click a slice to move the cross-hair · drag the surface to turn it, wheel to zoom · "
                  "click the histogram to set the contour")
 
     # what the controls call
-    def say(self, sentence):
-        """Write into the line below the picture."""
-        self.status.configure(text=sentence)
-
     def show_volume(self, number):
         """Open the volume at this place of the list; an unreadable one is reported and the old one stays."""
         label, opener = self.volumes[number]
@@ -90,39 +69,14 @@ class VolumeWindow(Window):
         window.show()
 
     def redraw_planes(self):
-        """Draw the planes at the next idle moment: a slider sends more positions than can be drawn."""
+        """Draw the planes at the next idle moment."""
         self._later("planes", self.picture.update_planes)
 
     def redraw_all(self):
         """Draw planes, surface and histogram at the next idle moment."""
         self._later("all", self.picture.update)
 
-    def save(self):
-        """Ask for a file and write the picture."""
-        ask_and_save(self.figure, self.root)
-
-    def show(self, center=True, modal=False):
-        """Appear beside the caller's windows; enter Tk's main loop only where no other window runs one."""
-        show_window(self)
-
-    def close(self, e=None):
-        """Close this window only."""
-        close_window(self)
-
-    def schedule_refresh(self, seconds):
-        """Refresh every so many seconds; 0 stops."""
-        if seconds:
-            self.timers.start("refresh", int(seconds * 1000), lambda: (self.refresh(), self.schedule_refresh(seconds)))
-        else:
-            self.timers.cancel("refresh")
-
     # mouse
-    def _connect(self):
-        self.canvas.mpl_connect("resize_event", lambda event: self.picture.layout())
-        for event, handler in (("button_press_event", self._press), ("motion_notify_event", self._move),
-                               ("button_release_event", self._release), ("scroll_event", self._scroll)):
-            self.canvas.mpl_connect(event, handler)
-
     def _press(self, event):
         panel = self.picture.panel_of(event.inaxes)
         if event.button != 1 or panel is None:
@@ -189,8 +143,7 @@ class VolumeWindow(Window):
     def _later(self, name, update, axes=None):
         """Call update() and draw when Tk is idle; axes : all that it changes lies inside these, or None."""
         self._wanted[name] = update, axes
-        if not self.timers.pending("draw"):
-            self.timers.start("draw", 5, self._draw)
+        self._draw_soon()
 
     def _draw(self):
         wanted, self._wanted = self._wanted, {}

@@ -7,7 +7,14 @@ from functools import partial
 from ..core.errors import InputError
 from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, AbInitioConfig
 from ..engines.abinitio.priors import PRIORS
-from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
+from .run_options import (
+    ConfigOptions,
+    add_run_options,
+    check_run_options,
+    given_settings,
+    job_options,
+    particles_with_ctf,
+)
 
 
 def add_parser(subparsers):
@@ -28,30 +35,21 @@ def add_parser(subparsers):
 def run(arguments) -> int:
     """Build the configuration and run it; raises InputError before computing wherever it can."""
     # imported here so that `cryosgd --help` doesn't wait for numba
-    from ..io.star import read_particles
     from ..job import AbInitioJob, RestartsJob
     check_run_options(arguments)
-    table = read_particles(arguments.particles)
-    if not table.has_ctf:
-        raise InputError(f"{arguments.particles} has no CTF (rlnDefocusU and others); estimate it first")
+    table = particles_with_ctf(arguments.particles)
     config = make_config(arguments, table)
-    options = dict(source_file=os.path.abspath(arguments.particles), device=arguments.device, threads=arguments.threads,
-                   memory_gb=arguments.memory, scratch_dir=arguments.scratch, resume=arguments.resume,
-                   start_map=_start_map(arguments))
     if arguments.restarts < 1:
         raise InputError(f"{arguments.restarts} restarts were asked for; give 1 for a single run, or more")
     job = AbInitioJob if arguments.restarts == 1 else partial(RestartsJob, restarts=arguments.restarts)
-    with job(arguments.output, table, config, **options) as run_of:
+    with job(arguments.output, table, config, start_map=_start_map(arguments), **job_options(arguments)) as run_of:
         run_of.run()
     return 0
 
 
 def make_config(arguments, table) -> AbInitioConfig:
     """The frozen settings of a command line and a particle table."""
-    values = {name: getattr(arguments, name) for name in AbInitioConfig.__dataclass_fields__
-              if getattr(arguments, name, None) is not None}
-    values.update(pixel_size=table.pixel_size, box_size=table.box_size,
-                  diameter_a=diameter_or_default(arguments, table))
+    values = given_settings(arguments, AbInitioConfig, table)
     if _start_map(arguments):
         values["start"] = "map"
     if arguments.final_resolution_a is None:

@@ -7,7 +7,14 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..engines.refine.config import KERNELS, MARGINALS, REGULARISATIONS, SEARCHES, RefineConfig
-from .run_options import ConfigOptions, add_run_options, check_run_options, diameter_or_default
+from .run_options import (
+    ConfigOptions,
+    add_run_options,
+    check_run_options,
+    given_settings,
+    job_options,
+    particles_with_ctf,
+)
 
 
 def add_parser(subparsers):
@@ -32,32 +39,25 @@ def add_parser(subparsers):
 def run(arguments) -> int:
     """Build the configuration and run it; raises InputError before computing wherever it can."""
     # imported here so that `cryosgd --help` doesn't wait for numba
-    from ..io.star import read_particles
     from ..job.refine import RefineJob
     check_run_options(arguments)
-    table = read_particles(arguments.particles)
-    if not table.has_ctf:
-        raise InputError(f"{arguments.particles} has no CTF (rlnDefocusU and others); estimate it first")
+    table = particles_with_ctf(arguments.particles)
     mask = None if arguments.mask in ("dynamic", "sphere") else os.path.abspath(arguments.mask)
     if arguments.search == "local" and table.rotations is None:
         raise InputError(f"a local search begins at poses, and {arguments.particles} has none (rlnAngleRot and "
                          "others); refine globally first")
     config = make_config(arguments, table)
     with RefineJob(arguments.output, table, config, references=[os.path.abspath(path) for path in arguments.reference],
-                   mask=mask, source_file=os.path.abspath(arguments.particles), device=arguments.device,
-                   threads=arguments.threads, memory_gb=arguments.memory, scratch_dir=arguments.scratch,
-                   resume=arguments.resume) as job:
+                   mask=mask, **job_options(arguments)) as job:
         job.run()
     return 0
 
 
 def make_config(arguments, table) -> RefineConfig:
     """The frozen settings of a command line and a particle table."""
-    values = {name: getattr(arguments, name) for name in RefineConfig.__dataclass_fields__
-              if getattr(arguments, name, None) is not None}
-    values.update(pixel_size=table.pixel_size, box_size=table.box_size, classes=len(arguments.reference),
-                  mask=arguments.mask if arguments.mask in ("dynamic", "sphere") else "map",
-                  diameter_a=diameter_or_default(arguments, table))
+    values = given_settings(arguments, RefineConfig, table)
+    values.update(classes=len(arguments.reference),
+                  mask=arguments.mask if arguments.mask in ("dynamic", "sphere") else "map")
     if values.get("search") == "local" and "shift_range_a" not in values:
         # the shifts that the particles have lie within, and as far around them as asked for
         reach = float(np.hypot(*table.shifts_a.T).max()) + values.get("local_shift_a", RefineConfig.local_shift_a)

@@ -32,7 +32,31 @@ def check_run_options(arguments) -> None:
         raise InputError(f"a memory budget of {arguments.memory:g} GB can't hold anything; give 1 or more")
 
 
-def diameter_or_default(arguments, table) -> float:
+def particles_with_ctf(path):
+    """The ParticleTable of a STAR file; InputError where it has no CTF."""
+    # imported here so that `cryosgd --help` doesn't wait for it
+    from ..io.star import read_particles
+    table = read_particles(path)
+    if not table.has_ctf:
+        raise InputError(f"{path} has no CTF (rlnDefocusU and others); estimate it first")
+    return table
+
+
+def job_options(arguments) -> dict:
+    """What every engine's job is told of particles and machine."""
+    return dict(source_file=os.path.abspath(arguments.particles), device=arguments.device, threads=arguments.threads,
+                memory_gb=arguments.memory, scratch_dir=arguments.scratch, resume=arguments.resume)
+
+
+def given_settings(arguments, config_class, table) -> dict:
+    """Fields of a config class that were given, and those that the particles settle."""
+    values = {name: getattr(arguments, name) for name in config_class.__dataclass_fields__
+              if getattr(arguments, name, None) is not None}
+    return dict(values, pixel_size=table.pixel_size, box_size=table.box_size,
+                diameter_a=_diameter_or_default(arguments, table))
+
+
+def _diameter_or_default(arguments, table) -> float:
     """The diameter that was given, Å, or DIAMETER_SHARE of the box, which is then said."""
     if arguments.diameter_a is not None:
         return arguments.diameter_a

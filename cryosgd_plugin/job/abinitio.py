@@ -21,13 +21,12 @@ from ..engines.abinitio.memory import plan_lanes
 from ..engines.abinitio.start import map_start
 from ..io.abinitio_pictures import save_abinitio_pictures
 from ..io.result_folder import JOB, PARTICLES, PICTURES
-from ..io.runfolder import RunFolder
 from ..io.source import ParticleSource
 from ..io.stacks import check_stacks
 from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
-from .identity import fingerprint, fingerprint_map, refuse_other_job
+from .identity import fingerprint, fingerprint_map
 from .result_files import posed, save_pictures, write_maps
 from .summary import summarise
 
@@ -74,24 +73,10 @@ class AbInitioJob(EngineJob):
         job = dict(program="abinitio", version=__version__, particles=source_file, n_particles=len(table),
                    table=fingerprint(table), parameters=config.to_dict(),
                    start_map=None if start_map is None else fingerprint_map(*self.start_map))
-        try:
-            # damaged images among a sample leave no folder behind
-            self.contrast, self.source.invert = self.source.check_sample()
-            self.folder = RunFolder(folder, resume=present)
-        except BaseException:
-            self.source.close()
-            raise
-        try:
-            if present:
-                refuse_other_job(self.folder, job, ("program", "version", "table", "parameters", "start_map"))
-                # they settle the order of summation: threads and memory may change when a run goes on, these may not
-                self.lanes = self.folder.read_job()["lanes"]
-            else:
-                self.folder.write_job(dict(job, lanes=self.lanes, device=device, threads=threads,
-                                           memory_gb=memory_gb, scratch=scratch_dir))
-        except BaseException:
-            self.close()
-            raise
+        self._open_folder(folder, present, job, lanes=self.lanes, device=device, threads=threads, memory_gb=memory_gb,
+                          scratch=scratch_dir)
+        # they settle the order of summation: threads and memory may change when a run goes on, these may not
+        self.lanes = self.folder.read_job()["lanes"]
 
     def _run(self):
         start = time.perf_counter()

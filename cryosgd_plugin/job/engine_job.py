@@ -11,12 +11,17 @@ from threadpoolctl import threadpool_limits
 from ..core.allocator import keep_freed_memory
 from ..core.errors import InputError
 from ..io.result_folder import SUMMARY
+from ..io.runfolder import RunFolder
+from .identity import refuse_other_job
+
+# entries of job.json that may change when a run goes on: the fingerprint of the particles stands for them
+NOTED = ("particles", "n_particles")
 
 
 class EngineJob:
     """A run in a folder; a context manager, which holds the folder's lock.
 
-    A subclass sets folder (RunFolder), source (ParticleSource), warnings [str], threads, xp and seconds {}, and has
+    A subclass sets source (ParticleSource), warnings [str], threads, xp and seconds {}, calls `_open_folder`, and has
     `_run() -> summary`. memory_hint : what a user may give less of.
     """
 
@@ -32,6 +37,28 @@ class EngineJob:
         """Release the stacks and the folder."""
         self.source.close()
         self.folder.close()
+
+    def _open_folder(self, folder, present, job, **machine):
+        """Look at a sample of the images, then make the run folder, or go on in the one that is present.
+
+        job : entries of job.json that settle the result: those of a present folder have to be the same, but for NOTED;
+        machine : the others, of a new folder. What was opened is closed again where this fails.
+        """
+        try:
+            # damaged images among a sample leave no folder behind
+            self.contrast, self.source.invert = self.source.check_sample()
+            self.folder = RunFolder(folder, resume=present)
+        except BaseException:
+            self.source.close()
+            raise
+        try:
+            if present:
+                refuse_other_job(self.folder, job, [name for name in job if name not in NOTED])
+            else:
+                self.folder.write_job(dict(job, **machine))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self) -> dict:
         """Run to the end; returns the summary."""

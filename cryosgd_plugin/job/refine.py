@@ -28,7 +28,7 @@ from ..io.stacks import check_stacks
 from ..io.star import write_particles
 from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
-from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses, refuse_other_job
+from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses
 from .refine_results import posed, save_pictures, write_maps, write_overfitting, write_shells
 from .refine_summary import agreement, phase_lines, summarise, warned
 
@@ -79,23 +79,8 @@ class RefineJob(EngineJob):
                    parameters=config.to_dict(),
                    references=[fingerprint_map(map_, config.pixel_size) for map_ in self.references],
                    mask=None if mask is None else fingerprint_map(self.mask, config.pixel_size))
-        try:
-            # damaged images among a sample leave no folder behind
-            self.contrast, self.source.invert = self.source.check_sample()
-            self.folder = RunFolder(folder, resume=present)
-        except BaseException:
-            self.source.close()
-            raise
-        try:
-            if present:
-                refuse_other_job(self.folder, job, ("program", "version", "table", "poses", "half_sets",
-                                                    "parameters", "references", "mask"))
-            else:
-                self.folder.write_job(dict(job, device=device, threads=threads, memory_gb=memory_gb,
-                                           scratch=scratch_dir))
-        except BaseException:
-            self.close()
-            raise
+        self._open_folder(folder, present, job, device=device, threads=threads, memory_gb=memory_gb,
+                          scratch=scratch_dir)
 
     def _run(self):
         start = time.perf_counter()
