@@ -222,6 +222,10 @@ def test_disabled_and_unposed_particles_are_left_out_and_damaged_poses_named(pro
         assert "can't be read" in message.getMessage() and "look again" in message.getMessage()
 
 
+def test_results_name_the_program_once(project):
+    assert CryosgdAbInitioViewer(project=project).getClassLabel() == "CryoSGD ab initio results"
+
+
 def test_what_a_run_shows_is_read_once_for_its_first_picture_and_anew_for_the_next(figure):
     read, drawn = iter([1, 2, 3]), []
     viewer = SimpleNamespace(protocol=SimpleNamespace(getRunName=lambda: "run 1"), formWindow=None)

@@ -20,6 +20,11 @@ class ResultViewer(EmProtocolViewer):
     _environments = [pwviewer.DESKTOP_TKINTER]
     FOLDER = ResultFolder
 
+    @classmethod
+    def getClassLabel(cls, prependPackageName=True):
+        """The title of the form with the buttons; the label names the program, which Scipion would put before it."""
+        return cls._label
+
     def _getVisualizeDict(self):
         return {name: partial(self._orMessage, make) for name, make in self._views().items()}
 
