@@ -179,6 +179,11 @@ class TestChaining(Project):
         theirs, ours = self.post_processed(volume, "outputVolume", (mask, "outputMask"))
         self.agree(theirs, ours)
         self.assertIn("8.73 A", theirs.summary()[0])
+        judged = linked(self.newProtocol(ProtCryosgdValidate, bfactor=-100.0), inputVolume=(volume, "outputVolume"),
+                        inputMask=(mask, "outputMask"))
+        self.launchProtocol(judged)
+        self.assertEqual(judged.summary()[0], ours.summary()[0])
+        self.assertEqual(judged.outputLocalResolution.getDim(), (72, 72, 72))
         # RELION names the last shell above 0.143, we the place between two shells where the curve falls below
         self.assertAlmostEqual(read_json(ours._getExtraPath("run", "summary.json"))["resolution_a"], 8.73, delta=0.1)
 
