@@ -179,8 +179,8 @@ class TestChaining(Project):
         theirs, ours = self.post_processed(volume, "outputVolume", (mask, "outputMask"))
         self.agree(theirs, ours)
         self.assertIn("8.73 A", theirs.summary()[0])
-        judged = linked(self.newProtocol(ProtCryosgdValidate, bfactor=-100.0), inputVolume=(volume, "outputVolume"),
-                        inputMask=(mask, "outputMask"))
+        judged = linked(self.newProtocol(ProtCryosgdValidate, bfactor=-100.0, halfPlane=True),
+                        inputVolume=(volume, "outputVolume"), inputMask=(mask, "outputMask"))
         self.launchProtocol(judged)
         self.assertEqual(judged.summary()[0], ours.summary()[0])
         self.assertEqual(judged.outputLocalResolution.getDim(), (72, 72, 72))
