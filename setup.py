@@ -42,6 +42,8 @@ setup(
         "cuda13": ["cupy-cuda13x>=13"],
         # setuptools and wheel: a test builds the wheel and the source distribution without network
         "test": ["pytest>=7", "pytest-xdist>=3", "setuptools>=64", "wheel"],
+        # other plugins that ours is tested beside
+        "chaining": ["scipion-em-relion>=5.0.2", "scipion-em-chimera", "scipion-em-cryosparc2"],
         "bench": ["pytest>=7"],
         "lint": ["ruff>=0.4"],
     },

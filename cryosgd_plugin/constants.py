@@ -1,4 +1,7 @@
-"""Names of the plugin's variables (Scipion's configuration file or the environment sets them)."""
+"""Names: of the plugin as users see it, and of its variables (Scipion's configuration file or the environment sets
+them)."""
+
+NAME = "cryosgd"
 
 ENGINE_PYTHON = "CRYOSGD_PYTHON"
 SCRATCH = "CRYOSGD_SCRATCH"

@@ -16,7 +16,7 @@ import pyworkflow.utils as pwutils
 from pyworkflow import VarTypes
 
 from . import __version__
-from .constants import CUDA_VERSIONS, DISTRIBUTION, ENGINE_PACKAGE, ENGINE_PYTHON, MEMORY_GB, SCRATCH, URL
+from .constants import CUDA_VERSIONS, DISTRIBUTION, ENGINE_PACKAGE, ENGINE_PYTHON, MEMORY_GB, NAME, SCRATCH, URL
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Plugin(pwem.Plugin):
     # ---- what Scipion asks of an instance. The base class takes both from the module that defines the class, which
     # here isn't the package itself, because the package must be importable without Scipion.
     def getName(self):
-        return "cryosgd"
+        return NAME
 
     def getPath(self):
         return str(PACKAGE_FOLDER)

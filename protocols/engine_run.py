@@ -8,7 +8,7 @@ import subprocess
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import GPU_LIST, LEVEL_ADVANCED, USE_GPU
 
-from ..constants import MEMORY_GB, SCRATCH
+from ..constants import MEMORY_GB, NAME, SCRATCH
 from ..plugin import Plugin
 
 
@@ -16,6 +16,11 @@ class EngineRun:
     """Mixed into a protocol. The engine runs in a process of its own, in the Python that CRYOSGD_PYTHON names."""
     # whether the engine takes more than one GPU
     _severalGpus = True
+
+    @classmethod
+    def getClassPackageName(cls):
+        """The name in Scipion's words for the row of threads and GPUs; its default is that of the Python package."""
+        return NAME
 
     def _defineGpuParams(self, form):
         """The row "Use GPU" with the GPU IDs that Scipion draws above the sections."""

@@ -16,10 +16,10 @@ if importlib.util.find_spec("pyworkflow") is not None and importlib.util.find_sp
 pytest.register_assert_rewrite(*(f"cryosgd_plugin.tests.{name}" for name in (
     "convert_samples", "host_cuda", "picture_checks", "protocol_project", "star_samples")))
 # these also run under Scipion's own test runner, where there are no pytest marks to write into them
-SLOW_FILES = "test_protocol_*.py"
+SLOW_FILES = ("test_protocol_*.py", "test_chaining.py")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.match(SLOW_FILES):
+        if any(item.path.match(pattern) for pattern in SLOW_FILES):
             item.add_marker(pytest.mark.slow)

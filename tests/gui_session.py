@@ -112,6 +112,10 @@ class GuiSession:
         assert found, f"no {window_class.__name__} was opened; dialogs: {self.dialogs}"
         return found[-1]
 
+    def texts(self, window):
+        """The texts and labels that a window shows."""
+        return list(_texts(window.root))
+
     def place(self, window, geometry):
         """Move and raise a window (there is no window manager on a bare X server)."""
         window.root.geometry(geometry)

@@ -181,3 +181,20 @@ def test_the_benchmark_of_a_gpu_needs_one_and_says_what_phases_took(benchmark, t
     if not gpu_report()[0]:
         with pytest.raises(SystemExit, match="no GPU can be used"):
             refine_gpu.main(["-o", str(tmp_path)])
+
+
+def test_the_large_set_of_the_angular_plot_is_one_that_scipion_reads(benchmark, tmp_path):
+    emobj = pytest.importorskip("pwem.objects", reason="the set is Scipion's (scipion-em)")
+    from cryosgd_plugin.viewers.viewer_directions import directions_of
+    path = tmp_path / "set.sqlite"
+    benchmark("angular_plot").write_set(path, 250)
+    particles = emobj.SetOfParticles(filename=str(path))
+    particles.loadAllProperties()
+    assert (particles.getSize(), particles.hasAlignmentProj(), particles.hasCTF()) == (250, True, True)
+    items = [item.clone() for item in particles]
+    assert [item.getObjId() for item in items] == list(range(1, 251)) and items[-1].getCTF().getDefocusV() == 14000
+    views = np.array([item.getTransform().getMatrix()[:3, 2] for item in items])
+    rot, tilt = np.radians(directions_of(particles))
+    np.testing.assert_allclose(views[:, 2], np.cos(tilt), atol=1e-6)
+    np.testing.assert_allclose(views[:, 1], np.sin(tilt) * np.sin(rot), atol=1e-6)
+    assert len({tuple(view) for view in views}) == 250

@@ -67,6 +67,7 @@ def test_the_tree_and_the_forms(session):
         form = session.open_from_tree(name)
         session.shot(name)
         assert form.protocol.getClassLabel() == label
+        assert not [text for text in session.texts(form) if "plugin" in text], "names of Python's, not of the program"
         form.close()
     form = session.open_from_tree("ProtCryosgdAbInitio")
     assert str(form.btnExecute["state"]) == "disabled", "without particles nothing can be executed"

@@ -227,6 +227,27 @@ def test_figure_window_refreshes_and_keeps_the_last_picture(no_main_loop):
     finish(window)
 
 
+def test_a_figure_is_drawn_once_to_be_opened_and_again_where_the_screen_is_smaller(no_main_loop):
+    from cryosgd_plugin.viewers.figure_view import FigureView
+    size = 5, 4
+    for times in (1, 2):
+        drawn = []
+
+        def draw(figure, drawn=drawn):
+            figure.clear()
+            drawn.append(tuple(figure.get_size_inches()))
+            figure.add_subplot().plot([1, 2])
+        view = FigureView("test", draw, size=size)
+        view.show()
+        pump(view.window)
+        assert len(drawn) == times
+        # Tk settles the last pixels, which the bar of buttons leaves
+        np.testing.assert_allclose(drawn[-1], view.window.figure.get_size_inches(), atol=0.2)
+        assert np.asarray(view.window.canvas.buffer_rgba()).min() < 255, "the canvas shows it"
+        size = view.window.root.winfo_screenwidth() / 100 + 1, 4
+        finish(view.window)
+
+
 def test_table_window_shows_all_rows(no_main_loop):
     from tkinter.font import Font
 

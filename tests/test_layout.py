@@ -132,7 +132,7 @@ def checkout(tmp_path_factory):
         pytest.skip("setuptools and wheel are needed to build; install the extra [test]")
     target = tmp_path_factory.mktemp("checkout") / "cryosgd"
     shutil.copytree(ROOT, target, symlinks=True, ignore=shutil.ignore_patterns(
-        ".git", ".venv", ".demo", "*.egg-info", "__pycache__", ".pytest_cache", "build", "dist"))
+        ".git", ".venv", ".demo", ".chaining", "*.egg-info", "__pycache__", ".pytest_cache", "build", "dist"))
     return target
 
 

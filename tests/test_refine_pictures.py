@@ -64,6 +64,16 @@ def test_convergence_with_gaps():
         draw_refine_convergence(figure, [])
 
 
+def test_no_share_is_shown_beyond_all_of_the_particles():
+    figure, history = new_figure(), records(3)
+    for record in history:
+        record["broad"] = 1.0
+    draw_refine_convergence(figure, history)
+    figure.canvas.draw()
+    doubts = panel(figure, "particles in doubt")
+    assert doubts.get_ylim()[1] > 110 and max(doubts.get_yticks()) == 100, "the legend keeps its room"
+
+
 def test_histograms_count_every_particle_once():
     rng = np.random.default_rng(0)
     values = {"rot": np.zeros(500), "entropy": np.append(rng.random(499), 1e6), "scale": np.ones(500)}

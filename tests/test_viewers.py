@@ -1,5 +1,7 @@
 """The viewers as Scipion finds them, and as they open its volumes, classes, curves and particles."""
 import os
+import sqlite3
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio
 from cryosgd_plugin.tests.viewer_samples import FREQUENCY, new_figure, open_project, texts
 from cryosgd_plugin.viewers.figure_view import FigureView
+from cryosgd_plugin.viewers.result_viewer import ResultViewer
 from cryosgd_plugin.viewers.viewer_abinitio import CryosgdAbInitioViewer
 from cryosgd_plugin.viewers.viewer_classes import CryosgdClassSheetViewer
 from cryosgd_plugin.viewers.viewer_compare import CompareView, CryosgdCompareViewer
@@ -191,14 +194,45 @@ def aligned_set(project, rot_deg, tilt_deg):
     return particles
 
 
-def test_directions_of_a_scipion_set(project, figure):
+def test_directions_of_a_scipion_set(project, figure, monkeypatch):
     rot, tilt = np.array([20.0, -110.0, 175.0]), np.array([10.0, 90.0, 140.0])
     particles = aligned_set(project, rot, tilt)
     assert CryosgdDirectionsViewer in Config.getDomain().findViewers(particles, DESKTOP_TKINTER)
     np.testing.assert_allclose(directions_of(particles), [rot, tilt], atol=1e-4)
+    monkeypatch.setattr("cryosgd_plugin.viewers.viewer_directions.BLOCK", 2)
+    np.testing.assert_allclose(directions_of(particles), [rot, tilt], atol=1e-4, err_msg="read block by block")
     view, = CryosgdDirectionsViewer(project=project)._visualize(particles)
     view.draw(figure)
     assert "view directions of 3 particles" in texts(figure)
+
+
+def test_disabled_and_unposed_particles_are_left_out_and_damaged_poses_named(project):
+    rot, tilt = np.array([20.0, -110.0, 175.0, 60.0]), np.array([10.0, 90.0, 140.0, 30.0])
+    particles = aligned_set(project, rot, tilt)
+    with sqlite3.connect(particles.getFileName()) as database:
+        column, = database.execute("SELECT column_name FROM Classes WHERE label_property = '_transform._matrix'"
+                                   ).fetchone()
+        database.execute("UPDATE Objects SET enabled = 0 WHERE id = 1")
+        database.execute(f"UPDATE Objects SET {column} = NULL WHERE id = 3")
+    np.testing.assert_allclose(directions_of(particles), [rot[[1, 3]], tilt[[1, 3]]], atol=1e-4)
+    for damaged in ("[[1.0, 0.0, 0.", "[[1.0, 0.0, x, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0, 0, 0, 1]]"):
+        with sqlite3.connect(particles.getFileName()) as database:
+            database.execute(f"UPDATE Objects SET {column} = ? WHERE id = 2", (damaged,))
+        message, = CryosgdDirectionsViewer(project=project)._visualize(particles)
+        assert "can't be read" in message.getMessage() and "look again" in message.getMessage()
+
+
+def test_results_name_the_program_once(project):
+    assert CryosgdAbInitioViewer(project=project).getClassLabel() == "CryoSGD ab initio results"
+
+
+def test_what_a_run_shows_is_read_once_for_its_first_picture_and_anew_for_the_next(figure):
+    read, drawn = iter([1, 2, 3]), []
+    viewer = SimpleNamespace(protocol=SimpleNamespace(getRunName=lambda: "run 1"), formWindow=None)
+    view = ResultViewer._figureView(viewer, "history", lambda: next(read), lambda figure, found: drawn.append(found))
+    for _ in range(3):
+        view.draw(figure)
+    assert drawn == [1, 2, 3] and next(read, None) is None
 
 
 def test_unaligned_particles_are_not_offered_a_direction_map(project):

@@ -22,17 +22,16 @@ class FigureView(pwviewer.View):
 
     def show(self):
         """Open the window, or say why there is nothing to show."""
-        from matplotlib.figure import Figure
-
-        from .tk_figure import FigureWindow  # Tk only where there is a display
+        from .tk_figure import FigureWindow, new_figure  # Tk only where there is a display
+        figure = new_figure(self.size, self.options.get("layout"))
         try:
-            self.draw(Figure(figsize=self.size))      # an empty window with a message in its corner would be missed
+            self.draw(figure)       # an empty window with a message in its corner would be missed
         except InputError as error:
             root = self.master.getRoot() if self.master is not None else None
             pwviewer.MessageView(str(error), self.title, pwviewer.MSG_ERROR, tkParent=root).show()
             return
         self.window = FigureWindow(self.title, self.draw, self.master, self.size, self.refreshable,
-                                   **self.options)
+                                   figure=figure, **self.options)
         self.window.show()
 
 

@@ -20,6 +20,11 @@ class ResultViewer(EmProtocolViewer):
     _environments = [pwviewer.DESKTOP_TKINTER]
     FOLDER = ResultFolder
 
+    @classmethod
+    def getClassLabel(cls, prependPackageName=True):
+        """The title of the form with the buttons; the label names the program, which Scipion would put before it."""
+        return cls._label
+
     def _getVisualizeDict(self):
         return {name: partial(self._orMessage, make) for name, make in self._views().items()}
 
@@ -34,9 +39,12 @@ class ResultViewer(EmProtocolViewer):
 
     def _figureView(self, title, read, draw, size=(9.0, 6.0), **options):
         """A window that draws what read() gives, anew at each refresh; InputError where there is nothing yet."""
-        read()
-        return FigureView(f"CryoSGD: {title} of {self.protocol.getRunName()}", lambda figure: draw(figure, read()),
-                          self.formWindow, size, refreshable=True, **options)
+        first = [read()]    # a million particles take seconds: the first picture needn't wait for them twice
+
+        def draw_newest(figure):
+            draw(figure, first.pop() if first else read())
+        return FigureView(f"CryoSGD: {title} of {self.protocol.getRunName()}", draw_newest, self.formWindow, size,
+                          refreshable=True, **options)
 
     def _fscView(self, title, read, draw):
         """As `_figureView`, of the curves that read() gives; each can be saved for the EMDB."""

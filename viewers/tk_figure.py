@@ -78,14 +78,14 @@ class FigureWindow(ViewerWindow):
     refreshable : whether the buttons for refreshing are offered (a job may go on)
     curves() : [(label, frequencies in 1/Å, values)] of the FSC curves that are drawn, to be saved for the EMDB; None
         for another figure
-    layout : "constrained" for a drawing that leaves its margins to matplotlib
+    figure : one of `new_figure` that draw was called with, to be shown as it is; None to draw one here
     """
 
     def __init__(self, title, draw, master=None, size=(9.0, 6.0), refreshable=False, curves=None,
-                 layout=None):
+                 layout=None, figure=None):
         Window.__init__(self, title, master, minsize=(420, 320))
         self._draw, self.timers = draw, Timers(self.root)
-        self.figure = Figure(dpi=100, layout=layout)
+        self.figure = new_figure(size, layout) if figure is None else figure
         self.canvas, self.canvas_widget = place_canvas(self.root, self.figure)
         self.canvas_widget.grid(row=0, column=0, sticky="news")
         self.root.rowconfigure(0, weight=1)
@@ -104,9 +104,11 @@ class FigureWindow(ViewerWindow):
             button.pack(side=tk.RIGHT, padx=2)
             automatic.pack(side=tk.RIGHT, padx=6)
         # as large as the screen lets it be: margins in inches are drawn for this size
-        width, height = place_window(self.root, int(size[0] * 100), int(size[1] * 100) + BAR_PX)
+        wanted = int(size[0] * 100), int(size[1] * 100) + BAR_PX
+        width, height = place_window(self.root, *wanted)
         self.figure.set_size_inches(width / 100, (height - BAR_PX) / 100)
-        self.refresh()
+        if figure is None or (width, height) != wanted:
+            self.refresh()
 
     def refresh(self):
         """Draw anew from what is there now."""
@@ -125,6 +127,12 @@ def refresh_widgets(parent, window):
                                 command=lambda: window.timers.repeat(
                                     "refresh", REFRESH_SECONDS if wanted.get() else 0, window.refresh))
     return ttk.Button(parent, text="Refresh", command=window.refresh), automatic
+
+
+def new_figure(size, layout=None):
+    """An empty figure for a window. size : inches; layout : "constrained" for a drawing that leaves its margins to
+    matplotlib."""
+    return Figure(figsize=size, dpi=100, layout=layout)
 
 
 def place_canvas(parent, figure):

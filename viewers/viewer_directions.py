@@ -13,6 +13,7 @@ from ..io.view_pictures import draw_view_directions
 from .figure_view import FigureView
 
 MATRIX = "_transform._matrix"
+BLOCK = 20_000      # rows in memory as text at a time
 
 
 class CryosgdDirectionsViewer(pwviewer.Viewer):
@@ -46,17 +47,31 @@ def directions_of(particles):
     connection = sqlite3.connect(f"file:{os.path.abspath(path)}?mode=ro", uri=True)
     try:
         column = connection.execute("SELECT column_name FROM Classes WHERE label_property = ?", (MATRIX,)).fetchone()
-        rows = [] if column is None else connection.execute(
-            f"SELECT {column[0]} FROM Objects WHERE enabled = 1").fetchall()
-    except sqlite3.Error as error:
+        vectors = [] if column is None else [_third_columns(rows) for rows in _blocks(connection.execute(
+            f"SELECT {column[0]} FROM Objects WHERE enabled = 1 AND {column[0]} IS NOT NULL"))]
+    except (sqlite3.Error, ValueError, IndexError) as error:
         raise InputError(f"{path} can't be read ({error}); look again when its job has gone further") from error
     finally:
         connection.close()
-    texts = [row[0] for row in rows if row[0]]
-    if not texts:
+    if not vectors:
         raise InputError("these particles have no poses to show")
-    # "[[a, b, c, d], [...], ...]" each
-    numbers = np.array(",".join(texts).translate({ord("["): " ", ord("]"): " "}).split(","), dtype=float)
     # the third column of Scipion's projection transform is the view direction in the volume
-    x, y, z = numbers.reshape(len(texts), 4, 4)[:, :3, 2].T
+    x, y, z = np.concatenate(vectors).T
     return np.degrees(np.arctan2(y, x)), np.degrees(np.arccos(np.clip(z, -1, 1)))
+
+
+def _blocks(cursor):
+    return iter(lambda: cursor.fetchmany(BLOCK), [])
+
+
+def _third_columns(rows):
+    """(n, 3) float64: entries 02, 12, 22 of transforms in Scipion's text, "[[a, b, c, d], [...], ...]" each.
+
+    Only the numbers that are wanted are parsed, which is most of the time of a large set.
+    """
+    numbers = []
+    for text, in rows:
+        part = text.split(",", 11)
+        # a flat list: one of lists would keep Python's garbage collector busy for as long again
+        numbers += (float(part[2]), float(part[6]), float(part[10]))
+    return np.array(numbers).reshape(-1, 3)

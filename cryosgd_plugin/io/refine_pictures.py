@@ -165,6 +165,8 @@ def _doubts(axes, iteration, history):
     draw_line(axes, iteration, 100 * column(history, "capped"), colour=COLOURS[1], label="more poses than followed",
               marker="o")
     _from_zero(axes)
+    # the legend has its room above 100 %, which no share can reach
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 100])
     legend(axes)
 
 
