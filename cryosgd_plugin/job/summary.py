@@ -43,7 +43,7 @@ def run_facts(job) -> dict:
     """What a summary says of a run whatever its engine: cost, machine, versions, warnings."""
     return dict(warnings=job.warnings, seconds=job.seconds, total_seconds=time.time() - job.started,
                 cpu_seconds=_cpu_seconds(),
-                peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+                peak_memory_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,  # Linux counts KiB
                 memory_budget_gb=job.memory_gb, device=job.device, threads=job.threads,
                 reading=job.source.statistics(), version=__version__, versions=_versions(job.xp),
                 seed=job.config.seed, host=platform.node())
