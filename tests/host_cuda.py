@@ -161,7 +161,8 @@ def library(source: str):
                                "-Werror", "-ffp-contract=off", "-shared", "-fPIC", "-o", built, path],
                               capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        return ctypes.CDLL(str(built))
+        # with the interpreter's lock held: the kernels' thread numbers are global, and "several GPUs" are threads
+        return ctypes.PyDLL(str(built))
 
 
 class RawKernel:

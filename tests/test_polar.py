@@ -4,6 +4,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryosgd_plugin.ops import polar, slicing
+from cryosgd_plugin.ops._polar_numba import subtract_power
 
 
 @pytest.fixture
@@ -76,10 +77,20 @@ def test_adjoint_of_the_power_term(grid):
     harmonic = polar.harmonics(ctf).T.copy()
     power = (squares @ np.conj(harmonic)[:, :, None])[:, :, 0]
     scores = polar.correlate(image, np.zeros((n // 2 + 1, 5, grid.radius), np.complex64), n, power=power)
-    gathered = polar.spread_power(polar.posterior_harmonics(posterior, n), harmonic)
+    gathered = polar.spread_power(polar.posterior_harmonics(posterior.sum(axis=2), n), harmonic)
     rings = np.fft.irfft(gathered.transpose(1, 2, 0), n=n // 2)
     values = np.fft.irfft(squares.transpose(1, 2, 0), n=n // 2)
     assert np.vdot(posterior, scores) == pytest.approx(-2 * np.vdot(rings, values) / 2, rel=1e-4)
+
+
+def test_power_is_subtracted_as_numpy_does(grid):
+    rng = np.random.default_rng(5)
+    product = (rng.normal(size=(7, 4, 3)) + 1j * rng.normal(size=(7, 4, 3))).astype(np.complex64)
+    power = (rng.normal(size=(4, 4)) + 1j * rng.normal(size=(4, 4))).astype(np.complex64)
+    expected = product.copy()
+    expected[::2] -= 2 * power[:, :, None]
+    subtract_power(product, power)
+    np.testing.assert_array_equal(product, expected)
 
 
 def test_in_plane_angle_is_psi(grid):

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from cryosgd_plugin.ops.posterior import exponentiate, exponentiate_plain
+from cryosgd_plugin.ops.posterior import exponentiate, exponentiate_plain, pick_poses, pick_poses_plain
 
 
 @pytest.mark.parametrize("temperature", [1.0, 7.5])
@@ -28,3 +28,13 @@ def test_softmax_of_huge_scores():
     np.testing.assert_allclose(scores.ravel() / result.total, weights / weights.sum(), atol=1e-6)
     assert result.log_evidence == pytest.approx(1e6 + np.log(weights.sum()), abs=0.1)
     assert result.effective_poses == pytest.approx(weights.sum() ** 2 / (weights ** 2).sum(), rel=1e-4)
+
+
+def test_picked_poses_equals_numpy():
+    rng = np.random.default_rng(1)
+    weights, factor = rng.random((8, 6, 5), dtype=np.float32), rng.random(3, dtype=np.float32)
+    chosen = np.array([1, 2, 7]), np.array([0, 4, 5]), np.array([2, 4])
+    fast, plain = pick_poses(weights, *chosen, factor), pick_poses_plain(weights, *chosen, factor)
+    np.testing.assert_array_equal(fast[0], plain[0])
+    np.testing.assert_allclose(fast[1], plain[1], rtol=1e-6)
+    assert plain[0][2, 1, 0] == weights[7, 4, 2] * factor[1]

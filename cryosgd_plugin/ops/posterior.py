@@ -59,6 +59,25 @@ def exponentiate_plain(scores, temperature: float) -> Marginals:
     return marginals(top, best, per_direction, per_shift, per_angle, squares, temperature)
 
 
+def pick_poses(weights, angles, directions, shifts, factor):
+    """(posterior (a', d', s') float32, its sum over shifts (a', d') likewise) of chosen poses.
+
+    weights : (a, d, s) float32, as `exponentiate` leaves them; angles (a',), directions (d',), shifts (s',) : numbers
+    of those wanted; factor : (d',) float32, by which each direction's weights are multiplied
+    """
+    if array_module(weights) is np:
+        from ._posterior_numba import pick_poses as pick_on_host
+        return pick_on_host(weights, angles, directions, shifts, factor)
+    return pick_poses_plain(weights, angles, directions, shifts, factor)
+
+
+def pick_poses_plain(weights, angles, directions, shifts, factor):
+    """As `pick_poses`, in array operations: the truth for the numba kernel, and what a GPU runs."""
+    xp = array_module(weights)
+    chosen = weights[tuple(xp.asarray(i) for i in np.ix_(angles, directions, shifts))] * xp.asarray(factor)[:, None]
+    return chosen, chosen.sum(axis=2)
+
+
 def marginals(top, best, per_direction, per_shift, per_angle, squares, temperature) -> Marginals:
     """The named results of either kernel from its sums."""
     total = float(per_direction.sum())

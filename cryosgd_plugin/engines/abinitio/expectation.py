@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ...core.backend import array_module, on_device
+from ...core.backend import on_device, to_host
 from ...core.poses import parallel_transport_psi
 from ...ops.polar import harmonics, posterior_harmonics, spread, spread_power
-from ...ops.posterior import exponentiate
+from ...ops.posterior import exponentiate, pick_poses
 from .classes import class_mass, mixing, structures_of
 from .results import BatchResult, ImageResult, PoseMarginals
 from .selection import LOST_MASS, Selection, flattening, heaviest, survivors, union
@@ -168,21 +168,23 @@ class _Team:
         # few angles are transformed by a matrix product, many by an FFT of the whole circle
         few = selection.angles is not None or len(angles) < MATRIX_ANGLES
         used = angles if few else np.arange(len(weights))
-        posterior = weights[tuple(xp.asarray(i) for i in np.ix_(used, kept, shifts))] * xp.asarray(
-            (share[structures[kept]] / marginals.total).astype(np.float32))[:, None]
+        posterior, per_angle = pick_poses(weights, used, kept, shifts,
+                                          (share[structures[kept]] / marginals.total).astype(np.float32))
         steps = used if selection.angles is None else selection.angles[used]
-        spectrum = posterior_harmonics(posterior, grid.polar.n_angles, angles=steps if few else None, turns=turns)
-        sums.add(rows, spread(spectrum, image[:, :, xp.asarray(shifts)]), spread_power(spectrum, ctf))
-        return self._remember(grid, posterior, rows, row_mass[kept], steps, marginals, selection, turns, rotation)
+        turned = dict(angles=steps if few else None, turns=turns)
+        spectrum = posterior_harmonics(posterior, grid.polar.n_angles, **turned)
+        whole = posterior_harmonics(per_angle[:, :, None], grid.polar.n_angles, **turned)
+        sums.add(rows, spread(spectrum, image[:, :, xp.asarray(shifts)]), spread_power(whole[:, :, 0], ctf))
+        return self._remember(grid, to_host(per_angle), rows, row_mass[kept], steps, marginals, selection, turns,
+                              rotation)
 
-    def _remember(self, grid, posterior, rows, row_mass, steps, marginals, selection, turns, rotation):
+    def _remember(self, grid, per_angle, rows, row_mass, steps, marginals, selection, turns, rotation):
         heavy = heaviest(row_mass / row_mass.sum(), LOST_MASS)
         origin = np.rint(parallel_transport_psi(grid.frames[rows[heavy] % grid.n_directions], rotation)
                          / 360 * grid.polar.n_angles).astype(int)
-        per_angle = posterior[:, array_module(posterior).asarray(heavy)].sum(axis=2)
-        per_angle = per_angle if isinstance(per_angle, np.ndarray) else per_angle.get()
         steps = steps[:, None] - origin + (0 if turns is None else turns[heavy])
-        angle_mass = np.bincount((steps % grid.polar.n_angles).ravel(), per_angle.ravel(), grid.polar.n_angles)
+        angle_mass = np.bincount((steps % grid.polar.n_angles).ravel(), per_angle[:, heavy].ravel(),
+                                 grid.polar.n_angles)
         angles = np.flatnonzero(angle_mass > 0)
         shifts = grid.shifts_a if selection.shifts is None else grid.shifts_a[selection.shifts]
         return PoseMarginals(rows[heavy], row_mass[heavy], shifts, marginals.shift_mass,
