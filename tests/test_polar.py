@@ -93,6 +93,17 @@ def test_power_is_subtracted_as_numpy_does(grid):
     np.testing.assert_array_equal(product, expected)
 
 
+@pytest.mark.parametrize("shifts", [None, np.array([0, 3])])
+def test_harmonics_of_a_shifted_image(grid, shifts):
+    rng = np.random.default_rng(6)
+    image = hermitian_rings(grid, rng)
+    phases = np.exp(1j * rng.normal(size=(4,) + image.shape)).astype(np.complex64)
+    plain = polar.harmonics(image * (phases if shifts is None else phases[shifts])).transpose(2, 1, 0)
+    fast = polar.shifted_harmonics(image, np.ascontiguousarray(phases.transpose(2, 1, 0)), shifts)
+    assert fast.dtype == np.complex64 and fast.flags.c_contiguous
+    np.testing.assert_allclose(fast, plain, atol=1e-4)
+
+
 def test_in_plane_angle_is_psi(grid):
     """Rotating the slice by k steps is RELION's psi = 2πk / n_angles."""
     rng = np.random.default_rng(2)

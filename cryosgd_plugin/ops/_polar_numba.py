@@ -1,4 +1,4 @@
-"""The part of `polar.correlate` that numpy's broadcasting is slow at: its rows are short."""
+"""Parts of `polar` that numpy's broadcasting is slow at: its rows are short, its temporary arrays large."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,3 +13,28 @@ def subtract_power(product, power):
             row, twice = product[2 * m, d], np.float32(2) * power[m, d]
             for s in range(len(row)):
                 row[s] -= twice
+
+
+def shifted_hartley(image, phases, shifts):
+    """(n_angles, radius, s) float32 Hartley transforms, Re + Im over the full circle, of one image under some shifts.
+
+    Arguments as of `polar.shifted_harmonics`.
+    """
+    half, radius, _ = phases.shape
+    values = np.empty((2 * half, radius, len(shifts)), np.float32)
+    _shifted_hartley(image, phases, np.asarray(shifts, np.int64), values)
+    return values
+
+
+@njit(cache=True, nogil=True)
+def _shifted_hartley(image, phases, shifts, values):
+    half = len(phases)
+    for k in range(half):
+        for r in range(len(image)):
+            re, im = image[r, k].real, image[r, k].imag
+            of_all, first, second = phases[k, r], values[k, r], values[k + half, r]
+            for s in range(len(shifts)):
+                phase = of_all[shifts[s]]
+                x, y = re * phase.real - im * phase.imag, re * phase.imag + im * phase.real
+                first[s] = x + y
+                second[s] = x - y

@@ -68,6 +68,17 @@ def harmonics(values):
     return _rfft(values, -1, xp)
 
 
+def shifted_harmonics(image, phases, shifts=None):
+    """(n_angles / 2 + 1, radius, s) complex64 harmonics of one image on the host under some shifts, as the matrix
+    products read them: those of `harmonics(image · phases)` without its temporary arrays.
+
+    image : (radius, n_angles / 2) complex64; phases : (n_angles / 2, radius, all shifts) complex64, what applying each
+    shift multiplies the rings with; shifts : (s,) numbers of those wanted, all where None
+    """
+    from ._polar_numba import shifted_hartley
+    return fft.rfft(shifted_hartley(image, phases, np.arange(phases.shape[2]) if shifts is None else shifts), axis=0)
+
+
 def from_harmonics(spectrum, n_angles: int):
     """Half-circle samples of a Hermitian function from its harmonics: (…, n_angles / 2 + 1) → (…, n_angles / 2)."""
     xp = array_module(spectrum)

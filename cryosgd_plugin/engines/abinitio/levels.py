@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...core.backend import array_module, on_device, to_current_device
-from ...ops.polar import correlate, harmonics
+from ...ops.polar import correlate, harmonics, shifted_harmonics
 from ...ops.slicing import to_half_volume
 from .grids import make_levels
 from .matched import ImageMatcher, mask_radius_a
@@ -19,7 +19,7 @@ class Level:
         xp = array_module(halves[0])
         self.grid, self.halves, self.matcher, self.xp, self.device = grid, halves, matcher, xp, device
         self.phases = matcher.shift_phases(grid.shifts_a)
-        self._whole = None
+        self._whole = self._phases_by_angle = None
 
     @property
     def classes(self) -> int:
@@ -39,6 +39,10 @@ class Level:
 
     def image_harmonics(self, filtered, shifts=None):
         """(m, radius, s) complex64 harmonics of one image under the given rows of the shift grid."""
+        if self.xp is np:
+            if self._phases_by_angle is None:
+                self._phases_by_angle = np.ascontiguousarray(self.phases.transpose(2, 1, 0))
+            return shifted_harmonics(filtered, self._phases_by_angle, shifts)
         phases = self.phases if shifts is None else self.phases[self.xp.asarray(shifts)]
         return self.xp.ascontiguousarray(harmonics(filtered * phases).transpose(2, 1, 0))
 
