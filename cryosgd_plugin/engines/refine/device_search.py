@@ -39,7 +39,7 @@ from ...ops.polar import harmonics
 from ..abinitio.slices import slice_rings
 from .local import LocalSearch
 from .modes import modes_of_block
-from .search import BEAM, DRAWN, FORGOTTEN, MAX_POSES, BoundedSearch, FoundPoses, level_words
+from .search import BEAM, DRAWN, FORGOTTEN, MAX_POSES, PLACES, BoundedSearch, FoundPoses, level_words
 
 # of the memory that is free for a search when it begins: what slices, scores, and lists of pairs may take; the rest is
 # for images. It is never less than LEAST_SHARE of all that is free, whatever is reserved
@@ -318,11 +318,11 @@ class DeviceSearch(BoundedSearch):
                 to_host(score).astype(float))
 
     def _drawn(self, rings, listed, segments, mass, best, least):
-        """(n, DRAWN, 3) rows, shifts and angles of poses drawn evenly through each image's cumulated mass."""
+        """(n, DRAWN, 3) rows, shifts and angles of poses drawn through each image's cumulated mass (search.PLACES)."""
         xp, n = self.xp, len(segments) - 1
         passed = np.concatenate([[0.0], np.cumsum(mass)])
         begin, end = passed[segments[:-1], None], passed[segments[1:], None]
-        wanted = begin + (np.arange(DRAWN) + 0.5) / DRAWN * (end - begin)
+        wanted = begin + PLACES * (end - begin)
         pick = np.clip(np.searchsorted(passed, wanted, side="right") - 1, segments[:-1, None], segments[1:, None] - 1)
         chosen, number = np.unique(pick, return_inverse=True)
         number = number.ravel()
