@@ -41,6 +41,7 @@ from .particles import ParticleResults
 from .phases import Phases
 from .posing import HalfSums, Poser
 from .regularise import SparseTV, Wiener
+from .roundness import round_references
 from .schedule import Convergence, grown, next_radius, radius_of_maps
 from .search import BoundedSearch
 from .spectra import ShellSpectra, mean_noise, shell_spectra
@@ -137,9 +138,10 @@ class Refinement:
 
     def _step(self) -> dict:
         started = time.perf_counter()
-        config, last = self.config, self.convergence.last
+        config, last, doubts = self.config, self.convergence.last, []
         if self.references is None:
             self.references = self._scaled(self._given)
+            doubts = round_references(self)
         radius = radius_of_maps(self.radius, config.box_size, last)
         preparer = self.preparer(radius)
         phases = Phases()
@@ -153,6 +155,7 @@ class Refinement:
             self._apply_scale()
         self.iteration += 1
         record = self._record(posed, radius)
+        record["warnings"] = doubts + record.get("warnings", [])
         following = min(grown(self.radius, bool(self.convergence.sample)), max(
             next_radius(curve, radius, self.first_radius, config.box_size) for curve in self.shell_fsc))
         self.convergence.note(record, following)
