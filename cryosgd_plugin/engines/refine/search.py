@@ -38,9 +38,10 @@ FULL_SHARES = 2
 FORGOTTEN, MAX_POSES = 12.0, 2000
 # poses of an image that are held at a time: of a posterior that is broader the best
 MAX_HELD = 300_000
-# poses drawn from all of a posterior, which stand for it where it is broad
-DRAWN = 100
-# where they lie in the cumulated posterior: one in each hundredth, at a place drawn once; even steps would beat with
+# poses drawn from all of a posterior, which stand for it where it is broad: an image adds a fiftieth of its noise
+# (apoferritin's half-maps agree as well as with 400 of them, and back-projection takes half the time of 100)
+DRAWN = 50
+# where they lie in the cumulated posterior: one in each part, at a place drawn once; even steps would beat with
 # the order of the poses, in which shifts repeat
 PLACES = (np.arange(DRAWN) + np.random.default_rng(0).random(DRAWN)) / DRAWN
 
