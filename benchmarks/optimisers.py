@@ -83,7 +83,7 @@ def main(words=None):
 
 
 def compare(arguments, target):
-    report = Report(f"optimisers_{target.name}", arguments.output, f"{target.name}: {target.star}, "
+    report = Report(f"optimisers_{target.name}", arguments.output, f"{target.name}, {target.star.name}: "
                     f"{arguments.images} images in minibatches of {MINIBATCH}")
     paths, shown = {}, {"truth": [target.truth, None, None, None]}
     for seed in range(arguments.seeds):
