@@ -182,19 +182,20 @@ def figure_9(report, arguments, particles):
 
 
 def sample_sizes(run, particles, words):
-    """(poses of the mean image's sample after the run's last iteration, poses that differ where as many are drawn with
-    repetition) of those images that it would sample; nan where there are none."""
-    engine, _ = engine_for(particles.star, *words, memory_gb=MEMORY_GB)
+    """(mean number of poses in a sample, mean number that would differ if as many were drawn with repetition) of the
+    images that a run would sample after its last iteration; nan where there are none."""
+    engine, source = engine_for(particles.star, *words, memory_gb=MEMORY_GB)
+    source.close()
     with np.load(run.results.path(CHECKPOINT), allow_pickle=False) as kept:
         engine.restore({name[len("engine_"):]: kept[name] for name in kept.files if name.startswith("engine_")})
-    drawn, different = [], []
+    grid, drawn, different = engine.finest_grid, [], []
     for row in engine.rows:
-        if engine.memory.foresees(row):
-            of = engine.memory.distributions(row, engine.finest_grid)
-            counts = [np.ceil(engine.memory.oversampling * effective_size(q)) for q in of]
-            drawn.append(np.prod([min(len(q), count) for q, count in zip(of, counts)]))
-            different.append(np.prod([repeating(q, count) for q, count in zip(of, counts)]))
-    return (float(np.mean(sizes)) if sizes else float("nan") for sizes in (drawn, different))
+        selection = engine.select(row)
+        if selection is not None:
+            drawn.append(len(selection.rows) * len(selection.angles) * len(selection.shifts))
+            different.append(np.prod([repeating(q, np.ceil(engine.memory.oversampling * effective_size(q)))
+                                      for q in engine.memory.distributions(row, grid)]))
+    return [float(np.mean(sizes)) if sizes else float("nan") for sizes in (drawn, different)]
 
 
 def repeating(q, count) -> float:

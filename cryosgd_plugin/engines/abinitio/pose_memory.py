@@ -25,8 +25,8 @@ FORESEEN, REACH, LEAST_POINT = 0.99, 1.5, 1e-3
 SEARCH_EVERY, TRUST_MEMORY = 4, 200
 # directions on which the data set's mean distribution is kept (nside 8), and images that it remembers
 AVERAGE_NSIDE, AVERAGE_MEMORY = 8, 2000.0
-# particles, evenly spread, whose whole distribution over these directions is kept from visit to visit (Fig. 3), and
-# the share of it that is taken to be even, so that a view never thought of before costs no infinity
+# particles, the first to be visited, whose whole distribution over these directions is kept from visit to visit
+# (Fig. 3), and the share of it that is taken to be even, so that a view never thought of before costs no infinity
 WATCHED, EVEN_SHARE = 500, 0.01
 # a sample of more poses than this share of what searches cost of late saves nothing: each of its poses costs more
 WORTHWHILE, COST_RATE = 0.3, 0.02
@@ -52,7 +52,6 @@ class PoseMemory:
         self.average_directions = healpix_directions(AVERAGE_NSIDE)
         self._tree = cKDTree(directions_to_vectors(self.average_directions))
         self._grid = self._vectors_of_grid = self._of_grid = None
-        self.every = -(-n_particles // WATCHED)
         self.forget()
 
     def forget(self) -> None:
@@ -64,8 +63,8 @@ class PoseMemory:
         self.kept = {name: np.zeros((0,) + shape, dtype) for name, (shape, dtype) in self._arrays.items()}
         self.average = np.full((self.classes, len(self.average_directions)),
                                1 / (self.classes * len(self.average_directions)))
-        # all zero before the first visit
-        self.watched = np.zeros((-(-self.n_particles // self.every),) + self.average.shape, np.float32)
+        self.watch = np.full(self.n_particles, -1, np.int16)
+        self.watched = []
 
     def store(self, particles, images, grid, progress: float, sampled=None) -> float:
         """Remember a minibatch's marginals; returns the mean KL divergence (nats) of the directions' marginals from
@@ -86,11 +85,13 @@ class PoseMemory:
             structures = m.rows // grid.n_directions
             views = self._on_cells(grid, m.rows, m.row_mass)
             self.average += (views - self.average) / AVERAGE_MEMORY
-            if particle % self.every == 0:
-                before = self.watched[particle // self.every]
-                if before.any():
-                    divergences.append(_divergence(views, before))
-                before[:] = views
+            place = self.watch[particle]
+            if place >= 0:
+                divergences.append(_divergence(views, self.watched[place]))
+                self.watched[place] = views.astype(np.float32)
+            elif len(self.watched) < WATCHED:
+                self.watch[particle] = len(self.watched)
+                self.watched.append(views.astype(np.float32))
             heavy = [_heaviest(mass) for mass in (m.row_mass, m.angle_mass, m.shift_mass)]
             concentrated = all(mass[top].sum() >= HELD_MASS * mass.sum()
                                for top, mass in zip(heavy, (m.row_mass, m.angle_mass, m.shift_mass)))
@@ -156,13 +157,15 @@ class PoseMemory:
 
     def state(self) -> dict:
         """Everything as arrays."""
-        return dict(slot=self.slot, average=self.average, watched=self.watched,
+        return dict(slot=self.slot, average=self.average, watch=self.watch,
+                    watched=np.reshape(self.watched, (-1,) + self.average.shape),
                     trust=np.array([self.trust, self.trials, self.search_cost]),
                     **{f"kept_{name}": array[:self.used] for name, array in self.kept.items()})
 
     def restore(self, state: dict) -> None:
         """Go on from what `state` gave."""
-        self.slot, self.average, self.watched = (np.array(state[name]) for name in ("slot", "average", "watched"))
+        self.slot, self.average, self.watch = (np.array(state[name]) for name in ("slot", "average", "watch"))
+        self.watched = list(np.array(state["watched"]))
         self.kept = {name: np.array(state[f"kept_{name}"]) for name in self._arrays}
         self.used = len(self.kept["progress"])
         self.trust, trials, self.search_cost = (float(value) for value in state["trust"])
