@@ -39,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", ROOT.parent / "shared" / "data"))
 # a map passes where it reaches FSC 0.5 at this many times the Å of a reconstruction with the true poses
 ALLOWED = 1.3
+# what every table says of the peer that it holds us against
+PEER_BUILD = "RELION 3.1.3, Debian's double precision build without the accelerated CPU path"
 # of an engine that a benchmark looks inside
 MEMORY_GB = 4.0
 # how a set or a run was made and what it cost, in its folder
@@ -137,7 +139,7 @@ def engine_run(command, particles, folder, *words, reuse: bool = False) -> Run:
     return Run(folder, *used)
 
 
-def engine_for(particles, *words, threads: int = 1, seed: int = 0):
+def engine_for(particles, *words, threads: int = 1, seed: int = 0, memory_gb: float = MEMORY_GB):
     """(AbInitio, ParticleSource) as `cryosgd abinitio PARTICLES WORDS` would build them, to look inside; CPU only."""
     parser = argparse.ArgumentParser()
     cli_abinitio.add_parser(parser.add_subparsers())
@@ -145,7 +147,7 @@ def engine_for(particles, *words, threads: int = 1, seed: int = 0):
     arguments = parser.parse_args(["abinitio", os.fspath(particles), "-o", "", "--seed", str(seed),
                                    *(str(word) for word in words)])
     config = cli_abinitio.make_config(arguments, table)
-    box = plan_lanes(config, MEMORY_GB, threads)[1]
+    box = plan_lanes(config, memory_gb, threads)[1]
     source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, threads=threads)
     source.invert = source.check_sample()[1]
     return AbInitio(config, table, source, threads=threads), source

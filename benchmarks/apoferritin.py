@@ -9,7 +9,8 @@ spherical averages are removed from both; FSC within halfmaps/mask.mrc. A hollow
 
 Bars, for runs with `-- --final-resolution 8.6` (12 Å, which runs have without it, end before them): in every seed all
 shells from 5 to 10 Å at FSC 0.5 or more, in under ten minutes; and FSC 0.5 at 8.7 Å, where RELION 3.1.3's initial model
-came in 1,676 CPU seconds (DATA/apoferritin/SOURCE.txt), in 160 CPU seconds.
+came in 1,676 CPU seconds (DATA/apoferritin/SOURCE.txt; Debian's double precision build without the accelerated CPU
+path), in 160 CPU seconds.
 """
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _common import Report, abinitio, command_line, figure, parsed, plot_fsc
+from _common import PEER_BUILD, Report, abinitio, command_line, figure, parsed, plot_fsc
 
 from cryosgd_plugin.core.shells import crossing_resolution
 from cryosgd_plugin.io.volumes import read_volume
@@ -33,7 +34,8 @@ def main(words=None):
     parser.add_argument("--map", type=Path, nargs="+", default=[], help="judge these, run nothing")
     arguments = parsed(parser, words)
     folder = arguments.data / "apoferritin"
-    report = Report("apoferritin", arguments.output, "apoferritin: 2563 real particles, 72 px, 2.667 Å/px, O")
+    report = Report("apoferritin", arguments.output,
+                    f"apoferritin: 2563 real particles, 72 px, 2.667 Å/px, O; beside {PEER_BUILD}")
     curves = {}
     for path in arguments.map:
         row, curves[path.name] = judged(read_volume(path)[0], folder / "halfmaps")

@@ -9,14 +9,13 @@ phantom: 500 × 64 px of 4 Å/px, C1, SNR 0.05. The reference is the truth, low-
 Each map is aligned with the truth; pose errors are medians, the nearest symmetry mate counting, after what all poses
 are turned and shifted by in common.
 
-Bars, against what benchmarks/peer holds of RELION 3.1.3 (Debian's: double precision, no accelerated CPU path): FSC 0.5
-to the truth no worse by more than one shell, angular and shift errors at most 5 % worse, ten times less CPU time. Of
-the certificates of all runs together: 600 images or more, 99.5 % with the same best pose, and no more poses above
-their bound than the share that the bound states (a cell in a thousand, and 4 standard deviations). --certify SHARE adds
-a run of each set that certifies with this share of the scores, where the default of 0.05 buys few images; only its
-certificate counts. --exhaustive N also times the search
-without bounds, of N particles, at the run's resolution and at the pixels': where p² is 400 or more, ten times slower,
-and 95 % pruned with bounds.
+Bars, against what benchmarks/peer holds of RELION 3.1.3 (Debian's double precision build without the accelerated CPU
+path): FSC 0.5 to the truth no worse by more than one shell, angular and shift errors at most 5 % worse, ten times
+less CPU time. Of the certificates of all runs together: 600 images or more, 99.5 % with the same best pose, and no more
+poses above their bound than the share that the bound states (a cell in a thousand, and 4 standard deviations).
+--certify SHARE adds a run of each set that certifies with this share of the scores, where the default of 0.05 buys few
+images; only its certificate counts. --exhaustive N also times the search without bounds, of N particles, at the run's
+resolution and at the pixels': where p² is 400 or more, ten times slower, and 95 % pruned with bounds.
 """
 from __future__ import annotations
 
@@ -25,7 +24,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _common import Report, command_line, engine_run, figure, judge, parsed, phantom, plot_fsc, ribosome, simulated
+from _common import (
+    PEER_BUILD,
+    Report,
+    command_line,
+    engine_run,
+    figure,
+    judge,
+    parsed,
+    phantom,
+    plot_fsc,
+    ribosome,
+    simulated,
+)
 from scipy.spatial.transform import Rotation
 
 from cryosgd_plugin.core.poses import angular_distance_deg
@@ -53,7 +64,7 @@ def main(words=None):
                         help="of the scores, for certificates of one more run of each set (default: no such run)")
     parser.add_argument("--exhaustive", type=int, default=0, metavar="N", help="particles of the timing without bounds")
     arguments = parsed(parser, words)
-    report = Report("refinement", arguments.output, "Refinement from the low-passed truth")
+    report = Report("refinement", arguments.output, f"Refinement from the low-passed truth, beside {PEER_BUILD}")
     curves, histories = {}, []
     for name in arguments.sets:
         particles = make_set(name, arguments)

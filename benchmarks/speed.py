@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from _common import Report, command_line, judge, parsed, ribosome
+from _common import PEER_BUILD, Report, command_line, judge, parsed, ribosome
 from abinitio_quality import ALLOWED, judge_rows, plot, seed_rows
 
 from cryosgd_plugin.io.volumes import read_volume
@@ -30,7 +30,7 @@ def main(words=None):
     parser.add_argument("--peer-run", type=Path, metavar="OUTPUT", help="RELION's run, whose maps are to be judged")
     arguments = parsed(parser, words)
     particles = ribosome(arguments, particles=arguments.particles, snr=0.1)
-    report = Report("speed", arguments.output, particles.words)
+    report = Report("speed", arguments.output, f"{particles.words}; beside {PEER_BUILD}")
     rows, curves = seed_rows(particles, arguments, report, arguments.diameter)
     judge_rows(report, rows, CPU_LIMIT)
     add_peer(report, rows, curves, particles, arguments.peer_run)
@@ -50,8 +50,8 @@ def add_peer(report, rows, curves, particles, run):
         record.write_text(json.dumps(peer, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     report.facts["relion"] = peer
     mean = sum(row["cpu_s"] for row in rows) / len(rows)
-    print(f"{peer['program']} (Debian's: double precision, no accelerated CPU path): {peer['iterations']} of "
-          f"{peer['planned']} iterations in {peer['cpu_s']:.0f} CPU-s; ours {mean:.0f} CPU-s a seed on average")
+    print(f"{peer['program']}: {peer['iterations']} of {peer['planned']} iterations in {peer['cpu_s']:.0f} CPU-s; ours "
+          f"{mean:.0f} CPU-s a seed on average")
     needed = report.facts["true_poses_a"] * ALLOWED
     for found in peer.get("maps", []):
         print(f"  iteration {found['iteration']}, {found['seconds']:.0f} s on one core: FSC 0.5 at "

@@ -281,6 +281,17 @@ def test_every_choice_runs_to_a_map(sample, change):
         assert records[-1]["resolution_a"] == pytest.approx(BOX * PIXEL / engine.model.radius)
 
 
+def test_a_march_by_need_judges_the_baselines_too(sample):
+    source, table = sample
+    config = AbInitioConfig(**{**SETTINGS, "iterations": 60}, max_particles=60, march="need", optimiser="batch-em")
+    engine = AbInitio(config, table, source, threads=2)
+    records = [record for record, _ in zip(engine.steps(), range(12))]
+    assert len(engine.held_out.rows) == 6 and not set(engine.rows) & set(engine.held_out.rows)
+    assert all("held_out_error" in record for record in records)
+    assert sum("held_out_gain" in record for record in records) >= 4
+    assert all(0 < record["cpu_seconds"] for record in records)
+
+
 def test_by_need_the_march_waits_and_hurries():
     progress, paces = Progress(101, by_need=True), []
     while not progress.done and len(paces) < 400:

@@ -183,6 +183,129 @@ def test_the_benchmark_of_a_gpu_needs_one_and_says_what_phases_took(benchmark, t
             refine_gpu.main(["-o", str(tmp_path)])
 
 
+def test_a_first_map_on_a_gpu_needs_one(benchmark, tmp_path):
+    abinitio_gpu = benchmark("abinitio_gpu")
+    if not gpu_report()[0]:
+        with pytest.raises(SystemExit, match="no GPU can be used"):
+            abinitio_gpu.main(["-o", str(tmp_path)])
+    report = benchmark("_common").Report("g", tmp_path, "")
+    report.rows = [dict(seed=0, fsc05_a=13.0, final_a=12.0, seconds=70.0, after_reading_s=59.0)]
+    abinitio_gpu.hold(report, 100_000, 128, "cuda")
+    abinitio_gpu.hold(report, 50_000, 128, "cuda")
+    abinitio_gpu.hold(report, 100_000, 128, "cpu")
+    assert [bar["passed"] for bar in report.bars] == [True, True, False, True, True]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_runs_on_the_cpu_to_compare(benchmark, tmp_path, capsys):
+    words = ["-o", str(tmp_path), "--particles", "60", "--box", "32", "--device", "cpu", "--threads", "1", "--",
+             "--iterations", "10", "--final-resolution", "40", "--initial-resolution", "60", "--minibatch", "10", "10"]
+    assert benchmark("abinitio_gpu").main(words) in (0, 1)
+    saved = json.loads((tmp_path / "abinitio_gpu.json").read_text())
+    row, phases = saved["rows"][0], saved["phases_seed0"]
+    assert row["images_visited"] == 100 and 0 < row["reading_s"] < row["seconds"]
+    parts = [of["seconds"] for name, of in phases.items() if name != "reading, within these"]
+    assert sum(parts) == pytest.approx(row["seconds"]) and min(parts) >= 0
+    assert phases["poses of all particles"]["images"] == 60 and "images/s" in capsys.readouterr().out
+    assert len(saved["bars"]) == 1 and (tmp_path / "abinitio_gpu.png").exists()
+
+
+def test_samples_are_counted_as_drawn_with_repetition(benchmark):
+    repeating = benchmark("importance_sampling").repeating
+    rng = np.random.default_rng(0)
+    q = rng.random(40) ** 4
+    q /= q.sum()
+    seen = [len(set(rng.choice(40, 30, p=q))) for _ in range(2000)]
+    assert repeating(q, 30) == pytest.approx(np.mean(seen), abs=4 * np.std(seen) / 2000 ** 0.5)
+    assert repeating(np.array([1.0, 0.0]), 10) == pytest.approx(1, abs=1e-6)
+
+
+def test_fewer_poses_are_held_against_the_paper(benchmark, tmp_path):
+    common, importance = benchmark("_common"), benchmark("importance_sampling")
+    assert importance.naive_count(358.4 * importance.PAPER_FREQUENCY) == pytest.approx(8.0e9, rel=0.01)
+    report = common.Report("i", tmp_path, "")
+    row = dict(scheme="healpix", finest_a=9.19, papers_count=8e9, own_fold=70.0, fold_mean=2e4, fold_best=6e4,
+               fold_sampled=9e4, fold_repeating=5e6, sampled=0.75)
+    report.rows = [dict(s0=10), row, dict(row, fold_mean=1.1e5)]
+    importance.hold_fewer(report)
+    assert [bar["passed"] for bar in report.bars] == [False, True]
+    assert "20,000-fold fewer" in report.bars[0]["bar"] and "25% of the images were searched" in report.bars[0]["bar"]
+
+
+def test_errors_of_samples_come_with_their_spread_over_images(benchmark):
+    exact = np.linspace(50, 150, 101), np.ones(4), None
+    found = [(exact[0] * (1 + sign * np.linspace(0, 1e-3, 101)), np.ones(4), np.full(101, 0.01)) for sign in (1, -1)]
+    figures, spread = benchmark("importance_sampling").measured(found, exact)
+    assert spread["relative_error"] == pytest.approx([1.6e-4, 5e-4, 8.4e-4])
+    assert spread["fraction"] == pytest.approx([0.01] * 3) and figures["cosine"] == pytest.approx(1)
+
+
+def test_no_optimiser_is_ranked_beyond_what_was_asked(benchmark, tmp_path):
+    common, optimisers = benchmark("_common"), benchmark("optimisers")
+    row = dict(preconditioner="with", map="end", cpu_s=1.0)
+    report = common.Report("o", tmp_path, "")
+    report.rows = [dict(row, optimiser="hessian-free", fsc05_a=9.0, held_out_error=-55.0),
+                   dict(row, optimiser="sgd-momentum", fsc05_a=9.9, held_out_error=-58.0),
+                   dict(row, optimiser="sagd", fsc05_a=14.0, held_out_error=-59.0),
+                   dict(row, optimiser="sgd", fsc05_a=9.0, held_out_error=-60.0, map="after the last pass")]
+    optimisers.hold(report, 10.0)
+    assert [of["optimiser"] for of in report.facts["ranking"]] == ["sgd-momentum", "hessian-free", "sagd"]
+    assert [bar["passed"] for bar in report.bars] == [False, True]
+    assert "the default, sgd-momentum, is number 1 of 3" in report.bars[1]["bar"]
+    report.bars, report.rows[1]["fsc05_a"] = [], 10.3
+    optimisers.hold(report, 10.0)
+    assert not report.bars[1]["passed"] and "the best is hessian-free" in report.bars[1]["bar"]
+
+
+def test_frequency_steps_have_the_cpu_time_that_the_run_measured(benchmark):
+    groel = benchmark("groel")
+    record = dict(resolution_a=10.0, n_images=5, scores=7, evaluated_share=0.5, seconds=3.0, cpu_seconds=1.0)
+    step, = groel.frequency_steps([record, record])
+    assert (step["iterations"], step["cpu_s"], step["seconds"], step["poses_scored"]) == (2, 2.0, 6.0, 14)
+    del record["cpu_seconds"]
+    assert np.isnan(groel.frequency_steps([record])[0]["cpu_s"])
+
+
+def test_views_of_a_belt_lie_on_one(benchmark):
+    views = benchmark("view_directions")
+    rng = np.random.default_rng(0)
+    even = rng.standard_normal((20000, 3))
+    even /= np.linalg.norm(even, axis=1)[:, None]
+    assert views.share_on_belt(even, np.ones(len(even))) == pytest.approx(np.sin(np.radians(15)), abs=0.02)
+    # eight in ten within 5° of a circle about an oblique axis
+    axis = np.linalg.qr(rng.standard_normal((3, 3)))[0][:, 0]
+    mass = np.where(np.abs(even @ axis) < np.sin(np.radians(5)), 1.0, 0.0)
+    mass = 0.8 * mass / mass.sum() + 0.2 / len(mass)
+    assert views.share_on_belt(even, mass) == pytest.approx(0.8 + 0.2 * np.sin(np.radians(15)), abs=0.02)
+
+
+def test_the_divergence_is_told_epoch_by_epoch(benchmark, tmp_path):
+    common, views = benchmark("_common"), benchmark("view_directions")
+    history = [dict(images_visited=50 * (i + 1), n_images=50, resolution_a=40.0 - i, noise_inflation=1.0,
+                    kl_directions=None if i < 2 else kl) for i, kl in enumerate((0, 0, 2.0, 4.0, 0.1, 0.3, 9.0))]
+    rows = views.epochs(history, 100)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and [row["images"] for row in rows] == [100, 100, 100, 50]
+    assert np.isnan(rows[0]["kl_nats"]) and [row["kl_nats"] for row in rows[1:]] == pytest.approx([3.0, 0.2, 9.0])
+    report = common.Report("v", tmp_path, "")
+    views.hold(report, 0, rows, 0.7, 0.9)
+    assert [bar["passed"] for bar in report.bars] == [True, False]
+    rows[2]["kl_nats"] = 0.31
+    views.hold(report, 0, rows, 0.85, 0.9)
+    assert [bar["passed"] for bar in report.bars[2:]] == [False, True]
+
+
+def test_by_need_baselines_get_iterations_to_be_judged_in(benchmark):
+    from cryosgd_plugin.engines.abinitio.schedule import Progress
+    progress, longest, stage = Progress(benchmark("baselines").FEWEST_BY_NEED, by_need=True), 0, 0
+    while not progress.done:
+        before = progress.value
+        progress.judge(improved=True)
+        progress.advance()
+        stage = stage + 1 if progress.value == before else 0
+        longest = max(longest, stage + 1)
+    assert longest >= 4
+
+
 def test_the_large_set_of_the_angular_plot_is_one_that_scipion_reads(benchmark, tmp_path):
     emobj = pytest.importorskip("pwem.objects", reason="the set is Scipion's (scipion-em)")
     from cryosgd_plugin.viewers.viewer_directions import directions_of

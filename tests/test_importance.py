@@ -5,7 +5,7 @@ import pytest
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.importance import annealing_temperature, draw, effective_size, mixing_proportion
-from cryosgd_plugin.engines.abinitio.pose_memory import PoseMemory
+from cryosgd_plugin.engines.abinitio.pose_memory import WATCHED, PoseMemory
 from cryosgd_plugin.engines.abinitio.selection import Selection
 from cryosgd_plugin.engines.abinitio.slices import back_project
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
@@ -126,6 +126,9 @@ def test_memory_survives_its_state(engine):
                 for memory in (engine.memory, copy))
         for name in ("rows", "angles", "shifts", "turns", "log_rows", "log_angles", "log_shifts"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    np.testing.assert_array_equal(engine.memory.watched, copy.watched)
+    np.testing.assert_array_equal(engine.memory.watch, copy.watch)
+    assert len(copy.watched) == 60
 
 
 def visited(engine, volumes):
@@ -159,6 +162,31 @@ def test_only_what_was_found_twice_in_its_place_is_sampled(engine):
     assert any(memory.foresees(row) for row in range(60))
     memory.store(np.arange(60), visited(engine, volumes).images, grid, 0.5)
     assert not any(memory.foresees(row) for row in range(60))
+
+
+def test_the_divergence_between_visits_counts_diffuse_posteriors_too(engine):
+    """Nothing at a first visit; next to nothing where nothing has changed; much after a turn; of every particle."""
+    memory, volumes, grid = fresh_memory(engine), engine.model.volumes, engine.finest_grid
+    sharp = visited(engine, volumes).images
+    # of strongly inflated noise: no 32 points hold what the memory asks of a sample
+    diffuse = engine.expect(engine.teams(volumes), np.arange(60), 200.0).images
+    assert np.isnan(memory.store(np.arange(60), diffuse, grid, 0.0))
+    assert (memory.slot < 0).any(), "these were no diffuse posteriors"
+    assert 0 <= memory.store(np.arange(60), diffuse, grid, 0.0) < 0.02
+    assert memory.store(np.arange(60), sharp, grid, 0.5) > 0.3
+    assert memory.store(np.arange(60), sharp, grid, 0.5) < 0.02
+    turned = np.ascontiguousarray(np.rot90(volumes, axes=(1, 3)))
+    assert memory.store(np.arange(60), visited(engine, turned).images, grid, 0.5) > 1
+
+
+def test_of_many_particles_some_are_watched(engine):
+    """The first to be visited, wherever they stand; the visits of the others leave no divergence."""
+    memory, images = PoseMemory(2 * WATCHED, engine.config.classes, 10.0), visited(engine, engine.model.volumes).images
+    memory.store(2 * np.arange(WATCHED), (images * WATCHED)[:WATCHED], engine.finest_grid, 0.5)
+    assert len(memory.watched) == WATCHED
+    for _ in range(2):
+        assert np.isnan(memory.store([1, 3], images[:2], engine.finest_grid, 0.5))
+    assert memory.store([0, 1, 20], [images[0], images[5], images[10]], engine.finest_grid, 0.5) < 0.02
 
 
 def test_every_fourth_visit_is_a_search(engine):

@@ -28,7 +28,9 @@ class HeldOut:
     def after_step(self) -> dict:
         """What the history shall say of this step: the error where it was evaluated. Judges march and stop."""
         engine = self.engine
-        if not len(self.rows) or engine.config.whole_set or (engine.iteration % self._interval()):
+        # of the baselines only a march by need asks
+        asked = engine.config.march == "need" or not engine.config.whole_set
+        if not (len(self.rows) and asked) or engine.iteration % self._interval():
             return {}
         radius = engine.model.radius
         errors = -np.array([image.log_evidence for image in self._evaluate()])

@@ -25,6 +25,9 @@ FORESEEN, REACH, LEAST_POINT = 0.99, 1.5, 1e-3
 SEARCH_EVERY, TRUST_MEMORY = 4, 200
 # directions on which the data set's mean distribution is kept (nside 8), and images that it remembers
 AVERAGE_NSIDE, AVERAGE_MEMORY = 8, 2000.0
+# particles, the first to be visited, whose whole distribution over these directions is kept from visit to visit
+# (Fig. 3), and the share of it that is taken to be even, so that a view never thought of before costs no infinity
+WATCHED, EVEN_SHARE = 500, 0.01
 # a sample of more poses than this share of what searches cost of late saves nothing: each of its poses costs more
 WORTHWHILE, COST_RATE = 0.3, 0.02
 # kernels are cut off where they fall below e^-12
@@ -60,10 +63,12 @@ class PoseMemory:
         self.kept = {name: np.zeros((0,) + shape, dtype) for name, (shape, dtype) in self._arrays.items()}
         self.average = np.full((self.classes, len(self.average_directions)),
                                1 / (self.classes * len(self.average_directions)))
+        self.watch = np.full(self.n_particles, -1, np.int16)
+        self.watched = []
 
     def store(self, particles, images, grid, progress: float, sampled=None) -> float:
         """Remember a minibatch's marginals; returns the mean KL divergence (nats) of the directions' marginals from
-        those of the images' last visits, where both were concentrated (paper 1 Fig. 3), or nan.
+        those of the last visits (paper 1 Fig. 3), of the watched particles among these, or nan without such.
 
         particles : (n,) rows of the particle table; images : [ImageResult] with marginals; grid : the PoseGrid that
         their rows are of; progress : share of the run, 0 to 1; sampled : (n,) bool, which images were sampled and not
@@ -78,7 +83,15 @@ class PoseMemory:
             m = image.marginals
             vectors = self._vectors(grid)[m.rows % grid.n_directions]
             structures = m.rows // grid.n_directions
-            self._average_in(grid, m.rows, m.row_mass)
+            views = self._on_cells(grid, m.rows, m.row_mass)
+            self.average += (views - self.average) / AVERAGE_MEMORY
+            place = self.watch[particle]
+            if place >= 0:
+                divergences.append(_divergence(views, self.watched[place]))
+                self.watched[place] = views.astype(np.float32)
+            elif len(self.watched) < WATCHED:
+                self.watch[particle] = len(self.watched)
+                self.watched.append(views.astype(np.float32))
             heavy = [_heaviest(mass) for mass in (m.row_mass, m.angle_mass, m.shift_mass)]
             concentrated = all(mass[top].sum() >= HELD_MASS * mass.sum()
                                for top, mass in zip(heavy, (m.row_mass, m.angle_mass, m.shift_mass)))
@@ -88,8 +101,6 @@ class PoseMemory:
                 self._new_slot(particle)
             slot, kept = self.slot[particle], self.kept
             known = kept["row_mass"][slot].any()
-            if known and concentrated:
-                divergences.append(self._divergence(slot, vectors, structures, m.row_mass))
             foreseen = self._foreseen(slot, image, vectors, structures, spacing) if known else 0.0
             if not drawn and known and kept["foreseen"][slot] >= FORESEEN:
                 self.trials = min(self.trials + 1, TRUST_MEMORY)
@@ -116,20 +127,24 @@ class PoseMemory:
         """
         if not self.foresees(particle):
             return None
-        of = {name: array[self.slot[particle]] for name, array in self.kept.items()}
-        alpha, temperature = (f(float(of["progress"])) for f in (mixing_proportion, annealing_temperature))
-        q_rows = self._row_distribution(of, grid, alpha, temperature)
-        q_angles = self._angle_distribution(of, grid, alpha, temperature)
-        q_shifts = self._shift_distribution(of, grid, alpha, temperature)
-        counts = [min(len(q), int(np.ceil(self.oversampling * effective_size(q))))
-                  for q in (q_rows, q_angles, q_shifts)]
+        distributions = self.distributions(particle, grid)
+        counts = [min(len(q), int(np.ceil(self.oversampling * effective_size(q)))) for q in distributions]
         if float(np.prod(counts, dtype=float)) > (WORTHWHILE * self.search_cost if limit is None else limit):
             return None
         (rows, log_rows), (angles, log_angles), (shifts, log_shifts) = (
-            draw(q, count, rng) for q, count in zip((q_rows, q_angles, q_shifts), counts))
-        turns = parallel_transport_psi(grid.frames[rows % grid.n_directions], of["reference"])
+            draw(q, count, rng) for q, count in zip(distributions, counts))
+        reference = self.kept["reference"][self.slot[particle]]
+        turns = parallel_transport_psi(grid.frames[rows % grid.n_directions], reference)
         return Selection(rows, shifts, angles, np.rint(turns / 360 * grid.polar.n_angles).astype(int),
                          log_rows, log_shifts, log_angles)
+
+    def distributions(self, particle: int, grid):
+        """The importance distributions (eq. 20) of a particle that was visited, over a grid's rows (structures ×
+        directions), in-plane angles counted from its last best pose, and shifts: three (n,) that sum to 1."""
+        of = {name: array[self.slot[particle]] for name, array in self.kept.items()}
+        alpha, temperature = (f(float(of["progress"])) for f in (mixing_proportion, annealing_temperature))
+        return tuple(made(of, grid, alpha, temperature) for made in (
+            self._row_distribution, self._angle_distribution, self._shift_distribution))
 
     def foresees(self, particle: int) -> bool:
         """Whether a sample is to be trusted: the last visits agreed, a search was among the last of them, and other
@@ -142,12 +157,15 @@ class PoseMemory:
 
     def state(self) -> dict:
         """Everything as arrays."""
-        return dict(slot=self.slot, average=self.average, trust=np.array([self.trust, self.trials, self.search_cost]),
+        return dict(slot=self.slot, average=self.average, watch=self.watch,
+                    watched=np.reshape(self.watched, (-1,) + self.average.shape),
+                    trust=np.array([self.trust, self.trials, self.search_cost]),
                     **{f"kept_{name}": array[:self.used] for name, array in self.kept.items()})
 
     def restore(self, state: dict) -> None:
         """Go on from what `state` gave."""
-        self.slot, self.average = np.array(state["slot"]), np.array(state["average"])
+        self.slot, self.average, self.watch = (np.array(state[name]) for name in ("slot", "average", "watch"))
+        self.watched = list(np.array(state["watched"]))
         self.kept = {name: np.array(state[f"kept_{name}"]) for name in self._arrays}
         self.used = len(self.kept["progress"])
         self.trust, trials, self.search_cost = (float(value) for value in state["trust"])
@@ -183,15 +201,6 @@ class PoseMemory:
         # the floor follows the prior: the data set's own spread of shifts as far as it is known beforehand
         return mixture(kernel @ of["shift_mass"][filled] ** (1 / temperature), np.exp(grid.log_shift_weights), alpha)
 
-    def _divergence(self, slot, vectors, structures, mass):
-        """KL of the new marginal from the last, each binned on the average's cells."""
-        old, filled = self.kept, self.kept["row_mass"][slot] > 0
-        p = self._binned(vectors, structures, mass)
-        q = self._binned(old["vectors"][slot][filled], old["structures"][slot][filled], old["row_mass"][slot][filled])
-        q = 0.99 * q + 0.01 / q.size
-        held = p > 0
-        return float((p[held] * np.log(p[held] / q[held])).sum())
-
     def _foreseen(self, slot, image, vectors, structures, spacing):
         """Share of an image's posterior, by each marginal, near points that mattered in the visit before."""
         old, m = {name: array[slot] for name, array in self.kept.items()}, image.marginals
@@ -209,12 +218,8 @@ class PoseMemory:
                                    (m.shift_mass, near_shift))]
         return 1 - sum(lost)
 
-    def _binned(self, vectors, structures, mass):
-        cells = self._tree.query(vectors)[1]
-        flat = np.bincount(structures * self.average.shape[1] + cells, mass, self.average.size)
-        return flat / flat.sum()
-
-    def _average_in(self, grid, rows, mass):
+    def _on_cells(self, grid, rows, mass):
+        """A marginal over rows as one over the average's cells, (K, cells), summing to 1."""
         of_rows = np.bincount(rows, mass, self.classes * grid.n_directions).reshape(self.classes, -1)
         cells, _, nearest, shared = self._looked_at(grid)
         if grid.n_sphere > len(nearest):
@@ -222,7 +227,7 @@ class PoseMemory:
         else:
             # a coarse direction stands for all cells around it, not for the nearest alone
             binned = (of_rows / shared)[:, nearest]
-        self.average += (binned / binned.sum() - self.average) / AVERAGE_MEMORY
+        return binned / binned.sum()
 
     def _new_slot(self, particle):
         if self.used == len(self.kept["progress"]):
@@ -252,3 +257,10 @@ def _heaviest(mass):
     """Indices of the CAPACITY largest, those without mass left out."""
     top = np.argsort(mass)[::-1][:CAPACITY]
     return top[mass[top] > 0]
+
+
+def _divergence(p, before):
+    """KL of a distribution from the one of the visit before, nats."""
+    q = (1 - EVEN_SHARE) * before + EVEN_SHARE / before.size
+    held = p > 0
+    return float((p[held] * np.log(p[held] / q[held])).sum())
