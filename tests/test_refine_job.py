@@ -20,8 +20,9 @@ from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.stack_writer import write_stack
 from cryosgd_plugin.io.star import read_particles, write_particles
 from cryosgd_plugin.io.star_tables import read_table
+from cryosgd_plugin.io.undistort import distorted_shifts, undistorted
 from cryosgd_plugin.io.volumes import read_volume, write_volume
-from cryosgd_plugin.job.refine import odd_halves, refuse_magnified, repeated
+from cryosgd_plugin.job.refine import odd_halves, repeated
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 from cryosgd_plugin.tests.test_bounded_search import run, sample
 
@@ -221,15 +222,33 @@ def test_a_map_without_density_has_no_mask():
         dynamic_mask(np.zeros((BOX,) * 3, np.float32), PIXEL, 160.0)
 
 
-def test_odd_half_sets_and_magnified_optics_are_not_taken_in_silence():
+def test_odd_half_sets_are_not_taken_in_silence():
     _, table = particles(4, noise_sd=1.0)
     assert odd_halves(table) == []
     assert odd_halves(replace(table, half_set=np.array([1, 2, 1, 2], np.int8))) == []
     assert "0, 1, 2 where 1 and 2 are needed" in odd_halves(replace(table, half_set=np.array([1, 2, 0, 2], np.int8)))[0]
-    refuse_magnified(table)
-    stretched = replace(table, optics=[replace(table.optics[0], magnification=((1.02, 0), (0, 1)))])
-    with pytest.raises(InputError, match="anisotropic magnification"):
-        refuse_magnified(stretched)
+
+
+def test_anisotropic_magnification_is_undone(tmp_path):
+    """The images of one optics group are distorted: told of it, the run finds the map, poses and shifts as RELION
+    counts them; untold the map is worse."""
+    matrix = ((1.15, 0.0), (0.0, 0.88))
+    source, table = particles(N, noise_sd=0.15, seed=3)
+    table = replace(table, optics=[replace(table.optics[0], magnification=matrix)])
+    # the distorted image is the undistorted one through the inverse
+    write_stack(tmp_path / "particles.mrcs", [undistorted(source.stack, np.linalg.inv(matrix))], N, BOX, PIXEL)
+    table.stack_paths = [str(tmp_path / "particles.mrcs")]
+    write_volume(tmp_path / "map.mrc", density(), PIXEL)
+    shells = {}
+    for name, optics in (("told", table.optics), ("untold", [replace(table.optics[0], magnification=None)])):
+        write_particles(tmp_path / f"{name}.star", replace(table, optics=optics, rotations=None, shifts_a=None))
+        assert command(tmp_path, tmp_path / name, star=f"{name}.star") == 0
+        shells[name] = fsc(read_volume(tmp_path / name / "volume.mrc")[0], density())[1:7]
+    assert shells["told"].min() > 0.9 and np.all((1 - shells["told"])[3:] < 0.75 * (1 - shells["untold"])[3:])
+    found = read_particles(tmp_path / "told" / "particles.star")
+    assert np.allclose(found.optics[0].magnification, matrix)
+    error = found.shifts_a - distorted_shifts(table, table.shifts_a)
+    assert np.median(np.hypot(*error.T)) < 0.5 * PIXEL
 
 
 def test_repeated_particles_are_warned_of():

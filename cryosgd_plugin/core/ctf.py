@@ -128,7 +128,7 @@ def aberration_phase(optics, kx, ky, xp=np):
 
 def magnified_frequencies(optics, kx, ky):
     """(kx, ky) → M·(kx, ky), the frequency in the undistorted image; unchanged without a magnification matrix."""
-    if not _anisotropic(optics):
+    if not is_distorted(optics):
         return kx, ky
     matrix = np.asarray(optics.magnification, dtype=np.float64)
     (m00, m01), (m10, m11) = ((float(entry) for entry in row) for row in matrix)
@@ -138,7 +138,7 @@ def magnified_frequencies(optics, kx, ky):
 def magnified_rotations(optics, rotations):
     """Mᵀ·A in place of A, so that a slice at k reads V̂(Aᵀ·M·k): (n, 3, 3) float64, no longer orthogonal."""
     rotations = np.asarray(rotations, dtype=np.float64)
-    if not _anisotropic(optics):
+    if not is_distorted(optics):
         return rotations
     matrix = np.eye(3)
     matrix[:2, :2] = optics.magnification
@@ -212,7 +212,8 @@ def _present(values):
     return values is not None and np.any(np.asarray(values, dtype=np.float64) != 0)
 
 
-def _anisotropic(optics):
+def is_distorted(optics) -> bool:
+    """Whether an optics group has an anisotropic magnification other than the identity."""
     return optics.magnification is not None and not np.array_equal(np.asarray(optics.magnification), np.eye(2))
 
 

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import scipy.fft
 
+from ..core.ctf import is_distorted
 from ..core.errors import InputError
 from ..core.fourier import resample_images
 from .background import Background, contrast_sentence, refuse_rows
 from .reframe import Reframe
 from .scratch import ScratchCache, fingerprint
 from .stacks import StackReader
+from .undistort import undistorted
 
 # copies of a full-size image alive at the worst moment: file bytes, float32, background, transform, shifted, cropped
 _COPIES = 7
@@ -28,7 +30,8 @@ class ParticleSource:
     pixel_size : Å/px of the images at `box_size`, checked where given. memory_gb : budget for what this object and one
         call's result may take. scratch_dir : folder for a float16 cache at `box_size`, or None.
     normalise : bring each image's background to mean 0 and standard deviation 1, measured at full size. invert : change
-        the sign (dark particles); may be set later. threads : for Fourier transforms.
+        the sign (dark particles); may be set later. threads : for Fourier transforms. undistort : undo the optics
+        groups' anisotropic magnification in the images (io/undistort.py); else they are as they were recorded.
 
     Optics groups with another pixel size or box are resampled to the first one's field, and scaled so that the same
     density gives the same Fourier coefficients.
@@ -36,11 +39,12 @@ class ParticleSource:
     """
 
     def __init__(self, table, *, box_size, diameter_a, pixel_size=None, scratch_dir=None, memory_gb=2.0,
-                 normalise=True, invert=False, threads=1):
+                 normalise=True, invert=False, threads=1, undistort=False):
         self.table, self.box_size = table, int(box_size)
         self.full_box, self.full_pixel_size = table.box_size, table.pixel_size
         self.extent_a = self.full_box * self.full_pixel_size
         self.diameter_a, self.normalise, self.invert, self.threads = float(diameter_a), normalise, invert, threads
+        self.undistort = undistort
         self.memory_bytes = int(memory_gb * 1e9)
         if not 1 < self.box_size <= self.full_box:
             raise InputError(f"working box {box_size} px must lie between 2 and the particles' {self.full_box} px")
@@ -60,7 +64,10 @@ class ParticleSource:
         self._reframes = {}
         self._cache = None
         if scratch_dir is not None:
-            key = fingerprint(table, box=self.box_size, diameter=self.diameter_a, normalise=bool(normalise))
+            settings = dict(box=self.box_size, diameter=self.diameter_a, normalise=bool(normalise))
+            if undistort:
+                settings["undistort"] = [group.magnification for group in table.optics]
+            key = fingerprint(table, **settings)
             self._cache = ScratchCache(scratch_dir, key, len(table), self.box_size)
         self._images = 0
         self._seconds = 0.0
@@ -191,6 +198,8 @@ class ParticleSource:
         result = np.empty((len(rows), box, box), np.float32)
         for group, where in self._by_geometry(rows):
             images = self._normalised(rows[where], group)
+            if self.undistort and is_distorted(group):
+                images = undistorted(images, group.magnification)
             if (group.box_size, group.pixel_size) == (self.full_box, self.full_pixel_size):
                 result[where] = images if box == self.full_box else resample_images(images, box)
             else:
@@ -198,8 +207,9 @@ class ParticleSource:
         return result
 
     def _by_geometry(self, rows):
-        """(an optics group, positions in rows) for each box and pixel size among the rows."""
-        geometries = [(group.box_size, group.pixel_size) for group in self.table.optics]
+        """(an optics group, positions in rows) for each box and pixel size, and distortion to undo, among the rows."""
+        geometries = [(group.box_size, group.pixel_size, self.undistort and str(group.magnification))
+                      for group in self.table.optics]
         distinct = list(dict.fromkeys(geometries))
         kind = np.array([distinct.index(geometry) for geometry in geometries])[self.table.optics_id[rows]]
         for number in np.unique(kind):

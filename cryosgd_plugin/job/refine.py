@@ -26,6 +26,7 @@ from ..io.runfolder import RunFolder
 from ..io.source import ParticleSource
 from ..io.stacks import check_stacks
 from ..io.star import write_particles
+from ..io.undistort import undistorted_table
 from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses
@@ -52,7 +53,6 @@ class RefineJob(EngineJob):
         if len(parse_device(device)[1]) > 1:
             raise InputError(f"a refinement runs on one GPU, and device '{device}' names several; give one of them")
         self.xp = get_array_module(device)
-        refuse_magnified(table)
         check_memory(config, threads, memory_gb)
         if self.xp is not np:
             check_gpu_memory(config, gpu_memory(self.xp))
@@ -73,7 +73,8 @@ class RefineJob(EngineJob):
         self.seconds = {}
         present = resume and os.path.exists(os.path.join(folder, JOB))
         self.source = ParticleSource(table, box_size=config.box_size, diameter_a=config.diameter_a,
-                                     scratch_dir=scratch_dir, memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
+                                     scratch_dir=scratch_dir, memory_gb=memory_gb * SOURCE_SHARE, threads=threads,
+                                     undistort=True)
         job = dict(program="refine", version=__version__, particles=source_file, n_particles=len(table),
                    table=fingerprint(table), poses=fingerprint_poses(table), half_sets=fingerprint_halves(table),
                    parameters=config.to_dict(),
@@ -85,8 +86,7 @@ class RefineJob(EngineJob):
     def _run(self):
         start = time.perf_counter()
         print(self.contrast + (" Their sign is changed." if self.source.invert else ""), flush=True)
-        engine = Refinement(self.config, self.table, self.source, self.references, threads=self.threads, xp=self.xp,
-                            mask=self.mask)
+        engine = self._refinement(self.config, self.source)
         if self.folder.has_checkpoint:
             engine.restore(self.folder.load_checkpoint())
             print(f"Going on after iteration {engine.iteration}.", flush=True)
@@ -111,6 +111,10 @@ class RefineJob(EngineJob):
         self._count("symmetry", start)
         return self._finish(engine, overfitting, asymmetries)
 
+    def _refinement(self, config, source):
+        return Refinement(config, undistorted_table(self.table), source, self.references, threads=self.threads,
+                          xp=self.xp, mask=self.mask)
+
     def _iterate(self, engine, folder):
         for record in engine.steps():
             self._report(record)
@@ -129,8 +133,7 @@ class RefineJob(EngineJob):
         with RunFolder(self.folder.path(RANDOMISED), resume=self.folder.path(RANDOMISED).joinpath(JOB).exists()) as own:
             own.write_job(dict(self.folder.read_job(), program="refine, phases randomised", first_random_shell=shell))
             source = RandomisedPhases(self.source, self.table, shell, config.box_size, config.seed)
-            again = Refinement(config, self.table, source, self.references, threads=self.threads, xp=self.xp,
-                               mask=self.mask)
+            again = self._refinement(config, source)
             if own.has_checkpoint:
                 again.restore(own.load_checkpoint())
             own.truncate_history(again.iteration)
@@ -198,15 +201,6 @@ class RefineJob(EngineJob):
             self.warnings.append(f"The mask {path} has a hard edge, by which noise correlates between the half-maps; "
                                  "give it a soft edge of 5 px or more.")
         return mask
-
-
-def refuse_magnified(table) -> None:
-    """Raise InputError for optics groups whose anisotropic magnification the refinement does not undo."""
-    names = [group.name for group in table.optics
-             if group.magnification is not None and not np.allclose(group.magnification, np.eye(2))]
-    if names:
-        raise InputError(f"optics group {', '.join(names)} has an anisotropic magnification, which the refinement "
-                         "can't take into account yet; refine without these particles")
 
 
 def odd_halves(table) -> list:

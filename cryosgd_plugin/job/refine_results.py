@@ -23,6 +23,7 @@ from ..io.result_folder import (
     result_name,
 )
 from ..io.sparse_tv_pictures import save_comparison_png
+from ..io.undistort import distorted_shifts
 from ..io.volumes import write_volume
 
 # of the FSC of sparse and smooth halves, in a picture
@@ -68,7 +69,8 @@ def _finite(resolution):
 
 def posed(table, engine):
     """The ParticleTable of the run's particles with pose, half-set, class and what the run found out about each."""
-    table.rotations, table.shifts_a, table.half_set = engine.results.rotations, engine.results.shifts_a, engine.half_set
+    table.rotations, table.half_set = engine.results.rotations, engine.half_set
+    table.shifts_a = distorted_shifts(table, engine.results.shifts_a)
     table.extra.update(rlnLogLikeliContribution=engine.results.log_gain, cryosgdEntropy=engine.results.entropy,
                        cryosgdPoseWidth=engine.results.width_deg, cryosgdScale=engine.results.scale,
                        cryosgdAngularChange=np.nan_to_num(engine.results.change_deg),

@@ -47,7 +47,8 @@ def round_references(engine) -> list:
     rows = np.arange(min(SAMPLE, len(engine.table)))
     frequencies = frequencies_2d(config.box_size, config.pixel_size)
     ctf2 = np.mean(ctf_for(engine.table, rows, *frequencies) ** 2, axis=0)
-    noise, present = engine.noise.mean(axis=(0, 1)), config.initial_resolution_a
+    # a half may lack an optics group, whose noise it doesn't know
+    noise, present = np.nanmean(engine.noise, axis=(0, 1)), config.initial_resolution_a
     finer = max(FINEST_A, present / 2)
     advice = ("Compare slices of the result with what you expect." if finer >= present else
               f"Begin finer, at {finer:g} Å say, as far as the reference can be trusted.")
