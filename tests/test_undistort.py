@@ -1,5 +1,6 @@
 """Anisotropic magnification undone in images and shifts."""
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from cryosgd_plugin.core.shells import shell_index_2d
 from cryosgd_plugin.io.source import ParticleSource
 from cryosgd_plugin.io.stack_writer import write_stack
 from cryosgd_plugin.io.undistort import distorted_shifts, undistorted, undistorted_table
+from cryosgd_plugin.job.result_files import posed
 from cryosgd_plugin.ops.slicing import slice_volume, to_half_volume
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 
@@ -60,6 +62,17 @@ def test_shifts_of_distorted_images_are_told_and_taken_in_their_own_frame():
         kappa[:, 0] / BOX / PIXEL, kappa[:, 1] / BOX / PIXEL, inner.shifts_a)
     np.testing.assert_allclose(inside, recorded, atol=1e-3 * np.abs(recorded).max())
     np.testing.assert_allclose(distorted_shifts(table, inner.shifts_a), table.shifts_a, atol=1e-12)
+
+
+def test_first_maps_tell_shifts_of_the_recorded_images():
+    """Ab initio reads its rings from undistorted images, and so finds shifts in these."""
+    _, table = particles(3, noise_sd=1.0)
+    table = replace(table, optics=[replace(table.optics[0], magnification=MATRIX)])
+    inner = undistorted_table(table).shifts_a
+    found = SimpleNamespace(rotations=table.rotations, shifts_a=inner, halves=np.ones(3, np.int8), best_mass=np.ones(3),
+                            log_evidence=np.ones(3), effective_poses=np.ones(3), rows=np.arange(3))
+    expected = table.shifts_a.copy()
+    np.testing.assert_allclose(posed(table, found, 1).shifts_a, expected, atol=1e-12)
 
 
 def test_tables_without_distortion_are_left_alone():

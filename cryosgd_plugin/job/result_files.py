@@ -5,6 +5,7 @@ from ..core.classes import posterior_tag
 from ..io.fsc_star import write_fsc
 from ..io.pictures import save_fsc_png, save_slices_png
 from ..io.result_folder import FSC, HALF1, HALF2, VOLUME, result_name
+from ..io.undistort import distorted_shifts
 from ..io.volumes import write_volume
 
 
@@ -23,7 +24,8 @@ def posed(table, assignment, classes: int):
 
     table : of all particles; its own columns become those of the Assignment
     """
-    table.rotations, table.shifts_a, table.half_set = assignment.rotations, assignment.shifts_a, assignment.halves
+    table.rotations, table.half_set = assignment.rotations, assignment.halves
+    table.shifts_a = distorted_shifts(table, assignment.shifts_a)
     table.extra.update(rlnMaxValueProbDistribution=assignment.best_mass,
                        rlnLogLikeliContribution=assignment.log_evidence,
                        cryosgdEffectivePoses=assignment.effective_poses)
