@@ -83,7 +83,7 @@ def hold(report, particles: int, box: int, kind: str):
         if kind == "cuda":
             report.bar(row["after_reading_s"] < allowed, (
                 f"seed {row['seed']}: {particles} × {box} px in {row['after_reading_s']:.1f} s after reading (under "
-                f"{allowed:.1f}), {row['seconds']:.1f} s with it"))
+                f"{allowed:.3g}), {row['seconds']:.1f} s with it"))
         report.bar(row["fsc05_a"] <= ALLOWED * row["final_a"], (
             f"seed {row['seed']}: FSC 0.5 to the truth at {row['fsc05_a']:.2f} Å (within {ALLOWED} × the final "
             f"{row['final_a']:.2f} Å)"))

@@ -164,8 +164,9 @@ class PoseMemory:
 
     def restore(self, state: dict) -> None:
         """Go on from what `state` gave."""
-        self.slot, self.average, self.watch = (np.array(state[name]) for name in ("slot", "average", "watch"))
-        self.watched = list(np.array(state["watched"]))
+        self.slot, self.average = (np.array(state[name]) for name in ("slot", "average"))
+        if "watch" in state:  # a checkpoint of an older version has none: they are watched from here on
+            self.watch, self.watched = np.array(state["watch"]), list(np.array(state["watched"]))
         self.kept = {name: np.array(state[f"kept_{name}"]) for name in self._arrays}
         self.used = len(self.kept["progress"])
         self.trust, trials, self.search_cost = (float(value) for value in state["trust"])
