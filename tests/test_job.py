@@ -87,6 +87,8 @@ def test_killed_and_continued_is_the_undisturbed_run(finished, star, tmp_path, m
         if (folder / "checkpoint.npz").exists() and history.exists() and len(json.loads(history.read_text())) >= 8:
             break
         time.sleep(0.02)
+    # halted, or a busy machine might let it end before the second one asks
+    os.kill(process.pid, signal.SIGSTOP)
     assert process.poll() is None, process.stdout.read()
     second = run_process(star, folder, "--continue")
     answer, _ = second.communicate(timeout=60)
