@@ -34,7 +34,8 @@ def records(iterations, classes=1):
             resolution_a=20.0 - 2 * i, resolutions_a=[20.0 - 2 * i + k for k in range(classes)],
             fsc=[np.linspace(1, 0.1 * k, BOX // 2 + 1).tolist() for k in range(classes)],
             pruned=[0.9, 1 - 0.01 / (i + 1)][:i + 1], capped=0.0, broad=0.1 / (i + 1), scored=1e5,
-            log_gain=60.0 + i, entropy=1.5 - 0.1 * i, width_deg=4.0 - i, change_deg=None if i == 0 else 3.0 / i,
+            log_gain=60.0 + i, entropy=1.5 - 0.1 * i, width_deg=4.0 - i, edge_deg=8.0,
+            change_deg=None if i == 0 else 3.0 / i,
             change_a=None if i == 0 else 1.0 / i, class_shares=[1 / classes] * classes, seconds_posing=9.0,
             seconds_phases={"scoring, level 1": 8.0, "maps": 1.0}, seconds=10.0, spectra=[SPECTRA] * classes,
             certificate=None if i < 2 else CERTIFICATE))

@@ -227,7 +227,7 @@ def test_radius_follows_the_fsc():
 
 def test_it_ends_when_nothing_gets_better():
     watch = Convergence(20, 240.0)
-    base = dict(change_deg=1.0, width_deg=1.0)
+    base = dict(change_deg=1.0, width_deg=1.0, edge_deg=9.0)
     for number, resolution in enumerate((20.0, 15.0, 15.0), 1):
         watch.note(dict(base, iteration=number, resolutions_a=[resolution]))
         assert not watch.last
@@ -237,8 +237,16 @@ def test_it_ends_when_nothing_gets_better():
     assert watch.done
 
 
+@pytest.mark.parametrize("change, edge, ends", [(1.0, 9.0, True), (1.0, 3.0, False), (0.8, 3.0, True)])
+def test_broad_poses_settle_by_what_the_particles_edge_moves(change, edge, ends):
+    watch = Convergence(20, 240.0)
+    for resolution in (15.0, 15.0):
+        watch.note(dict(change_deg=change, width_deg=5.0, edge_deg=edge, resolutions_a=[resolution]))
+    assert watch.last == ends
+
+
 def test_small_gains_add_up_and_each_class_counts():
-    moving = dict(change_deg=5.0, width_deg=1.0)
+    moving = dict(change_deg=5.0, width_deg=1.0, edge_deg=9.0)
     watch = Convergence(20, 240.0)
     for number in range(12):
         watch.note(dict(moving, resolutions_a=[240 / (12 + 0.45 * number)]))
@@ -259,7 +267,7 @@ def test_small_gains_add_up_and_each_class_counts():
 def test_iterations_are_limited():
     watch = Convergence(2, 240.0)
     for number, resolution in enumerate((20.0, 15.0), 1):
-        watch.note(dict(iteration=number, resolutions_a=[resolution], change_deg=5.0, width_deg=1.0))
+        watch.note(dict(iteration=number, resolutions_a=[resolution], change_deg=5.0, width_deg=1.0, edge_deg=9.0))
     assert watch.last and "2 iterations" in watch.reason
 
 
@@ -313,7 +321,7 @@ def test_an_initial_resolution_at_nyquist_runs():
 # ---- samples of the particles
 def test_samples_grow_until_all_particles_are_used():
     watch = Convergence(20, 240.0, n_half=3000)
-    record = dict(change_deg=5.0, width_deg=1.0, resolutions_a=[20.0])
+    record = dict(change_deg=5.0, width_deg=1.0, edge_deg=9.0, resolutions_a=[20.0])
     assert watch.sample == 300
     watch.note(record, 10)
     watch.note(record, 11)      # the radius grows, though the resolution does not
@@ -337,7 +345,7 @@ def test_small_sets_and_known_poses_have_no_samples():
     assert Convergence(20, 240.0, n_half=2000, classes=3).sample == 900
     watch = Convergence(20, 240.0, n_half=10 ** 6)
     for number in range(100):
-        watch.note(dict(change_deg=5.0, width_deg=1.0, resolutions_a=[20.0 - 0.15 * number]), number)
+        watch.note(dict(change_deg=5.0, width_deg=1.0, edge_deg=9.0, resolutions_a=[20.0 - 0.15 * number]), number)
         if not watch.sample:
             break
     assert number == 39 and not watch.last

@@ -393,6 +393,7 @@ class Refinement:
             pruned=[float(value) for value in pruned],
             capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
+            edge_deg=float(np.degrees(config.extent_a / self.radius / config.diameter_a)),
             change_deg=_median(results.change_deg[rows]), change_a=_median(results.change_a[rows]),
             class_shares=[float(share) for share in results.class_mass[rows].mean(axis=0)],
             **self._regulariser.record())

@@ -18,7 +18,9 @@ HALF_A_SHELL = 0.5
 FIRST_SAMPLE, MORE, LARGEST_SAMPLE, MOST_SAMPLED = 300, 3, 0.6, 40
 # shells by which the radius in use may grow: at least, and as a share of it; with samples and with all particles
 SLOW_GROWTH, FAST_GROWTH = (1, 0.1), (2, 0.25)
-# poses that move by less than this share of their own width have settled
+# poses have settled that move by less than this share of their own width, and of the turn that moves the particle's
+# edge by half of the resolution in use: of broad posteriors the width alone says nothing (apoferritin's would have
+# ended an ångström early)
 SETTLED = 0.3
 
 
@@ -86,7 +88,8 @@ class Convergence:
                 self.sample = self._at_most(MORE * self.sample) if self.sampled < MOST_SAMPLED else 0
             return
         self.whole += 1
-        settled = record["change_deg"] is not None and record["change_deg"] < SETTLED * record["width_deg"]
+        still = SETTLED * min(record["width_deg"], record["edge_deg"])
+        settled = record["change_deg"] is not None and record["change_deg"] < still
         if self.since >= PATIENCE or (self.since >= 1 and settled):
             self.last, self.reason = True, ("the resolution and the poses no longer changed" if settled else
                                             "the resolution no longer got better")
