@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from ..engines.abinitio.config import BASELINES, AbInitioConfig
+from ..engines.abinitio.step_rule import on_unseen_minibatches
 
 FEW_PARTICLES = 500
 # held-out particles are a tenth; fewer than a hundred of them say little about when to march on
@@ -17,9 +18,10 @@ def advice(config: AbInitioConfig, n_particles: int, restarts: int) -> list:
     n_particles : in the input set; restarts : runs in all
     """
     used = min(config.max_particles or n_particles, n_particles)
-    return [sentence for sentence in (_on_particles(config, used), on_box(config), _on_optimiser(config, used),
-                                      _on_prior(config), _on_march(config, used), _on_restarts(config, restarts))
-            if sentence]
+    found = (_on_particles(config, used), on_box(config), _on_optimiser(config, used),
+             on_unseen_minibatches(config, used), _on_prior(config), _on_march(config, used),
+             _on_restarts(config, restarts))
+    return [sentence for sentence in found if sentence]
 
 
 def on_box(config):

@@ -5,6 +5,7 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, START_KINDS, AbInitioConfig
+from ..engines.abinitio.noise import NOISES
 from ..engines.abinitio.priors import PRIORS
 from .form_fields import FilledForm, add, add_choice, add_pair, one_of
 
@@ -20,7 +21,8 @@ CITED_WITH = {"nesterov": ["Sutskever2013"], "adagrad": ["Duchi2011"], "tonga": 
               "olbfgs": ["Schraudolph2007"], "hessian-free": ["Martens2010"], "sagd": ["LeRoux2012"],
               "batch-em": ["Scheres2012"], "saff-kuijlaars": ["Saff1997"], "healpix": ["Gorski2005"]}
 QUADRATURE_WORDS = {"healpix": "HEALPix and a square grid", "saff-kuijlaars": "Saff-Kuijlaars and Gauss-Hermite"}
-MARCH_WORDS = {"iterations": "evenly", "need": "by need"}
+MARCH_WORDS = {"iterations": "evenly", "need": "by need", "paper": "in the paper's steps"}
+NOISE_WORDS = {"coloured": "coloured: a variance for each frequency", "white": "white: one variance for all"}
 PRIOR_WORDS = {"uniform": "none", "car": "smoothness (conditionally autoregressive)", "exponential": "exponential"}
 MAP_START = START_KINDS.index("map")
 DEFAULT = AbInitioConfig
@@ -57,10 +59,11 @@ class AbInitioForm(FilledForm):
             symmetry_start=self.symmetryStart.get(),
             optimiser=OPTIMISERS[self.optimiser.get()], step_size=self._pair("stepSize"),
             momentum=self.momentum.get(), sagd_minibatch=self.sagdMinibatch.get(),
-            preconditioner=self.preconditioner.get(), prior=tuple(PRIORS)[self.prior.get()],
-            prior_strength=self.priorStrength.get(), positivity=self.positivity.get(), centring=self.centring.get(),
-            shift_range_a=self.shiftRange.get(), importance_sampling=self.importanceSampling.get(),
-            oversampling=self.oversampling.get(), quadrature=QUADRATURES[self.quadrature.get()])
+            preconditioner=self.preconditioner.get(), noise=NOISES[self.noise.get()],
+            prior=tuple(PRIORS)[self.prior.get()], prior_strength=self.priorStrength.get(),
+            positivity=self.positivity.get(), centring=self.centring.get(), shift_range_a=self.shiftRange.get(),
+            importance_sampling=self.importanceSampling.get(), oversampling=self.oversampling.get(),
+            quadrature=QUADRATURES[self.quadrature.get()])
 
     def startsFromMap(self) -> bool:
         """Whether the form asks for the user's own map as a start."""
@@ -118,18 +121,21 @@ def _define_start(form):
 def _define_schedule(form):
     group = form.addGroup("Schedule")
     group.addParam("iterations", params.IntParam, default=DEFAULT.iterations, label="Iterations",
-                   help="Batches of particles in all. 200 suit most particles; 400 or more where maps of several seeds "
-                        "differ, or for several classes.")
+                   help=f"Batches of particles in all. {DEFAULT.iterations} suit most particles; 400 or more where "
+                        "maps of several seeds differ, or for several classes.")
     add_pair(group, "minibatch", params.IntParam, "Particles per batch",
              help="At the start and at the end, typically 60 to 300 for each class. Empty: from the resolution in use "
                   "and the number of classes. More for very noisy images.")
     add_choice(group, "march", "Raise the resolution", MARCHES, MARCH_WORDS, DEFAULT.march,
                help="*evenly*: over the iterations.\n*by need*: as soon as particles that no step has seen are "
                     "explained no better at the present one. It then takes fewer or more iterations than asked for, "
-                    "and needs a few thousand particles.")
+                    "and needs a few thousand particles.\n*in the paper's steps*: by 0.005 1/Å each time that 3 % of "
+                    "the iterations have passed, as Punjani, Brubaker and Fleet (2017) did, and a long rest after "
+                    "that.")
     add(group, "heldOut", params.IntParam, DEFAULT.held_out, "Particles held out",
-        help="Particles that no step sees, to watch how well the map explains them; a tenth of all at most. 0: none, "
-             "for very small sets. They get a pose and enter the final map all the same.")
+        help="Particles that no step sees, to watch how well the map explains them; a tenth of all at most, and none "
+             "where that makes fewer than 50, unless the resolution is raised by need. 0: none. They get a pose and "
+             "enter the final map all the same.")
     add(group, "earlyStop", params.BooleanParam, DEFAULT.early_stop, "End when nothing improves?",
         help="At the final resolution the iterations end when held-out particles are explained no better. No: all "
              "iterations, for example to compare runs.")
@@ -142,7 +148,8 @@ def _define_schedule(form):
              "for one class.")
     add(group, "symmetryStart", params.FloatParam, DEFAULT.symmetry_start, "Impose the symmetry after",
         help="Share of the iterations, 0 to 1. Typical 0.3: the map has found its shape, the axes are searched in it. "
-             "1: only on the final map. Without meaning for C1.")
+             "1: before the last iteration. Where the iterations end before its time, it is imposed on the map that "
+             "they gave, before all particles get their poses. Without meaning for C1.")
 
 
 def _define_steps(form):
@@ -156,8 +163,9 @@ def _define_steps(form):
                   "needs it, 0.5 to 0.3 for most. Smaller where the map flickers from iteration to iteration.")
     add(group, "momentum", params.FloatParam, DEFAULT.momentum, "Momentum",
         condition=one_of("optimiser", OPTIMISERS, ("sgd-momentum", "nesterov")),
-        help="Share of the former step that is taken again, from 0 to below 1. Typical 0.5; 0.9 smooths the way over "
-             "many batches.")
+        help="Share of the former step that is taken again, from 0 to below 1. Typical 0.5, for Nesterov's method "
+             "too; 0.9 smooths the way over many batches. With Nesterov's method the step in the long run is the step "
+             "size / (1 - momentum): for the 0.9 that it is often given take a fifth of the step sizes.")
     add(group, "sagdMinibatch", params.IntParam, DEFAULT.sagd_minibatch, "Particles per fixed batch",
         condition=one_of("optimiser", OPTIMISERS, ("sagd",)),
         help="Stochastic average gradient descent divides the particles once into batches of so many, at least, and "
@@ -165,6 +173,10 @@ def _define_steps(form):
     add(group, "preconditioner", params.BooleanParam, DEFAULT.preconditioner, "Precondition the steps?",
         help="Divide gradients by the CTF² weight of each Fourier voxel, so that all resolutions converge alike. No: "
              "plain gradients, to compare.")
+    add_choice(group, "noise", "Noise", NOISES, NOISE_WORDS, DEFAULT.noise,
+               help="*coloured*: as measured around the particles, and then in what the map leaves unexplained; real "
+                    "images have more noise at low resolution.\n*white*: the model of Punjani, Brubaker and Fleet "
+                    "(2017), to compare.")
     add_choice(group, "prior", "Prior on the density", tuple(PRIORS), PRIOR_WORDS, DEFAULT.prior,
                help="*none*: for enough particles.\n*smoothness*: each voxel resembles its neighbours; for few or "
                     "noisy particles.\n*exponential*: favours little density; together with a positive density.")
@@ -176,7 +188,8 @@ def _define_steps(form):
         help="Yes suits most particles. No for molecules with much density below that of the solvent, such as "
              "detergent belts.")
     add(group, "centring", params.BooleanParam, DEFAULT.centring, "Centre the map?",
-        help="Keep its centre of mass in the middle of the box. No for a particle whose mass lies off its axis.")
+        help="Hold its centre of mass where the particles' shifts spread evenly about zero: in the middle of the box "
+             "at first, further off where the picks were centred on another part. No: the map may wander.")
 
 
 def _define_poses(form):
@@ -186,10 +199,13 @@ def _define_poses(form):
                    help="Distance of the particle from the box centre that is searched. Empty: 6 % of the diameter, at "
                         "least 10 Å. More for badly centred picks; time grows with its square.")
     add(group, "importanceSampling", params.BooleanParam, DEFAULT.importance_sampling, "Importance sampling?",
-        help="Evaluate few poses of a particle that was seen before, chosen by what its last visit said. Saves much "
-             "time in large runs. No: all poses of each particle, to compare.")
+        help="Evaluate few poses of a particle that was seen before, chosen by what its last visit said. From the "
+             "third visit on, and only where the two before agreed: it saves time in long runs over few particles, and "
+             "does nothing where iterations times batch come to less than about three times the particles, as they do "
+             "by default for more than a few thousand. No: all poses of each particle, to compare.")
     add(group, "oversampling", params.FloatParam, DEFAULT.oversampling, "Oversampling", condition="importanceSampling",
-        help="Samples per effective pose, above 0. Typical 3 to 10: more is more exact and slower.")
+        help="Samples per effective point, above 0, of each of directions, in-plane angles and shifts: the number of "
+             "poses grows with its cube. Typical 3 to 10: more is more exact and slower.")
     add_choice(group, "quadrature", "Directions and shifts", QUADRATURES, QUADRATURE_WORDS, DEFAULT.quadrature,
                help="Two ways to spread the points over which poses are summed; they give the same map. The first is "
                     "faster, the second is that of Brubaker, Punjani and Fleet (2015).")

@@ -167,6 +167,45 @@ def test_schedule():
     assert adapt_inflation(1.0, share=0.5, target=1e-2) == 1.0
 
 
+def test_the_papers_march():
+    """ω = min(0.11, 0.02 + 0.005 ⌊τ / 150⌋) 1/Å over τ = 0 … 4999, from 50 to 9.09 Å."""
+    usual = dict(pixel_size=2.8, box_size=128, diameter_a=200.0, initial_resolution_a=50.0, iterations=5000,
+                 march="paper")
+    config = AbInitioConfig(**usual, final_resolution_a=1 / 0.11)
+    tau = np.arange(1, 5000, 37)
+    found = [1 / resolution_at(t / 5000, config) for t in tau]
+    assert found == pytest.approx(np.minimum(0.11, 0.02 + 0.005 * (tau // 150)))
+    # far beyond what so many of its steps reach: they hurry, and the final resolution still has its rest
+    fine = AbInitioConfig(**{**usual, "pixel_size": 1.0, "box_size": 256}, final_resolution_a=3.0)
+    assert resolution_at(0.85, fine) == pytest.approx(3.0) and resolution_at(0.83, fine) > 3.0
+    assert AbInitioConfig(**{**usual, "iterations": 50}, final_resolution_a=20.0, held_out=0).march == "paper"
+
+
+@pytest.mark.parametrize("start, stopped_at, imposed", [(1.0, None, 9), (0.95, 7, 7), (0.5, None, 5)])
+def test_symmetry_is_imposed_before_the_last_pass_at_the_latest(sample, start, stopped_at, imposed):
+    source, table = sample
+    config = AbInitioConfig(**{**SETTINGS, "iterations": 10, "final_resolution_a": 40.0}, seed=2, symmetry="C2",
+                            symmetry_start=start, max_particles=100)
+    engine = AbInitio(config, table, source, threads=2)
+    for record in engine.steps():
+        if record["iteration"] == stopped_at:
+            engine.stopped = "the held-out particles were explained no better"
+    assert (engine.symmetriser.current == "C2") == (stopped_at is None)
+    state = {name: np.asarray(value) for name, value in engine.state().items()}
+    engine.end_steps()
+    assert engine.symmetriser.current == "C2" and engine.symmetriser.imposed == imposed
+    turned = engine.model.volumes[0, 1:, ::-1, ::-1]  # a half turn about z maps voxel i to n − i
+    np.testing.assert_allclose(engine.model.volumes[0, 1:, 1:, 1:], turned[:, :-1, :-1],
+                               atol=2e-2 * engine.model.volumes.max())
+    # a run that was killed after its last step goes on to the same maps
+    resumed = AbInitio(config, table, source, threads=2)
+    resumed.restore(state)
+    assert list(resumed.steps()) == []
+    resumed.end_steps()
+    assert resumed.symmetriser.imposed == imposed
+    np.testing.assert_array_equal(resumed.model.volumes, engine.model.volumes)
+
+
 @pytest.mark.parametrize("change, message", [
     (dict(final_resolution_a=10.0), "beyond Nyquist"),
     (dict(initial_resolution_a=20.0), "exchange them"),
@@ -184,6 +223,7 @@ def test_schedule():
     (dict(oversampling=0.0), "oversampling"),
     (dict(momentum=1.0), "momentum"),
     (dict(start="cube"), "choose of"),
+    (dict(noise="pink"), "choose of coloured, white"),
     (dict(max_particles=0), "max particles"),
     (dict(symmetry="X3"), "point group 'X3'"),
 ])
@@ -266,7 +306,8 @@ def test_every_optimiser_explains_the_images_better(sample, optimiser):
 
 
 @pytest.mark.parametrize("change", [dict(quadrature="saff-kuijlaars"), dict(prior="car"), dict(march="need"),
-                                    dict(preconditioner=False), dict(importance_sampling=False)], ids=str)
+                                    dict(march="paper"), dict(noise="white"), dict(preconditioner=False),
+                                    dict(importance_sampling=False)], ids=str)
 def test_every_choice_runs_to_a_map(sample, change):
     source, table = sample
     engine = AbInitio(AbInitioConfig(**{**SETTINGS, "iterations": 30, "final_resolution_a": 30.0, **change}, seed=2),

@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import mrcfile
 import numpy as np
 import pytest
 
 from cryosgd_plugin.cli import main
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.io.stack_writer import write_stack
 from cryosgd_plugin.io.star import read_particles, write_particles
+from cryosgd_plugin.job import AbInitioJob
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, particles
 
 OPTIONS = ["--diameter", "120", "--initial-resolution", "60", "--final-resolution", "22", "--iterations", "30",
@@ -64,6 +68,25 @@ def test_the_run_folder_explains_itself(finished, star):
     assert (finished / "pictures" / "volume.png").stat().st_size > 10_000
     for name in ("half1.mrc", "half2.mrc", "fsc.star", "job.json"):
         assert (finished / name).exists()
+
+
+def test_a_starving_class_is_named_once(capsys):
+    job, named = SimpleNamespace(config=SimpleNamespace(classes=2)), set()
+    for iteration, shares in enumerate(([0.8, 0.2], [0.95, 0.05], [0.99, 0.01]), start=1):
+        AbInitioJob._name_starving(job, dict(iteration=iteration, class_shares=shares), named)
+    assert capsys.readouterr().out.splitlines() == [
+        "Warning: at iteration 2 class 2 wins only 5.0% of the particles; if it does not recover, its map will be "
+        "noise: try fewer classes, or another seed."]
+
+
+def test_minibatches_that_sagd_will_not_see_are_a_warning(star, tmp_path):
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=22.0, iterations=20, optimiser="sagd", sagd_minibatch=5)
+    few = "30 minibatches here, of which 20 iterations"
+    for name, change, words in (("few", {}, few), ("all", {"iterations": 30}, None)):
+        with AbInitioJob(tmp_path / name, read_particles(star), replace(config, **change), source_file="x") as job:
+            found = [warning for warning in job.warnings if "minibatches" in warning]
+        assert len(found) == (words is not None) and all(words in warning for warning in found)
 
 
 def test_poses_of_the_input_are_not_read(finished, star, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from cryosgd_plugin.core import fourier, noise, shells
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.masks import soft_circle
+from cryosgd_plugin.engines.abinitio.noise import NOISES, NoiseModel
 
 BOX = 64
 
@@ -80,14 +81,22 @@ def test_too_little_background_is_refused():
         noise.border_noise_spectrum(masked, 10)
 
 
-def test_residual_noise_spectrum_and_empty_shells():
-    given = noise.residual_noise_spectrum(np.array([0.0, 8.0, 0.0, 30.0, 0.0]), np.array([0, 4, 0, 10, 0]))
-    assert np.array_equal(given, [2.0, 2.0, 2.0, 3.0, 3.0])
-    with pytest.raises(InputError, match="no residuals"):
-        noise.residual_noise_spectrum(np.zeros(3), np.zeros(3))
-
-
-def test_expand_spectrum():
-    index = shells.shell_index_2d(16)
-    expanded = noise.expand_spectrum(np.arange(9.0), index)
-    assert expanded.shape == (16, 9) and expanded[0, 5] == 5 and expanded[8, 8] == 8  # a corner has the last shell's
+@pytest.mark.parametrize("kind", NOISES)
+def test_the_engines_noise_follows_borders_and_then_residuals(kind):
+    images, truth = cut_from_a_larger_field(SPECTRA["low-pass"], 400, BOX, np.random.default_rng(6))
+    model = NoiseModel.from_borders(images, 22, kind)
+    assert model.spectrum.shape == (BOX // 2 + 1,)
+    if kind == "white":
+        assert model.spectrum == pytest.approx(np.full(BOX // 2 + 1, BOX ** 2 * images.var()), rel=0.05)
+    else:
+        assert np.abs(model.spectrum / truth - 1)[2:].max() < 0.2
+    residual, before = 3.0 * truth[1:11], model.spectrum.copy()
+    for _ in range(200):
+        model.update(residual, 200)
+    if kind == "white":
+        # the mean over the coefficients of ten rings, whose number goes with the radius, at all frequencies
+        mean = (residual * np.arange(1, 11)).sum() / 55
+        assert model.spectrum == pytest.approx(np.full(BOX // 2 + 1, mean), rel=1e-3)
+    else:
+        assert model.spectrum[1:11] == pytest.approx(residual, rel=1e-3)
+        assert np.array_equal(model.spectrum[11:], before[11:])

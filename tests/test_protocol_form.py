@@ -30,7 +30,8 @@ class TestAbInitioForm(Project):
         "initial_resolution_a": [{"initialResolution": 50.0}], "final_resolution_a": [{"finalResolution": 20.5}],
         "max_particles": [{"maxParticles": 77}], "seed": [{"seed": 9}], "start": [{"start": 1}],
         "iterations": [{"iterations": 123}], "minibatch": [{"minibatchStart": None, "minibatchEnd": None}],
-        "march": [{"march": 1}], "held_out": [{"heldOut": 33}], "early_stop": [{"earlyStop": False}],
+        "march": [{"march": 1}, {"march": 2}], "noise": [{"noise": 1}],
+        "held_out": [{"heldOut": 33}], "early_stop": [{"earlyStop": False}],
         "significant_poses": [{"significantPoses": 0.05}], "class_similarity": [{"classSimilarity": 0.3}],
         "symmetry_start": [{"symmetryStart": 0.6}],
         "optimiser": [{"optimiser": n} for n, name in enumerate(OPTIMISERS) if name != AbInitioConfig.optimiser],
@@ -91,11 +92,13 @@ class TestAbInitioForm(Project):
         many = 20000
         usual = {"pixel_size": 4.0, "box_size": 64, "diameter_a": 150.0}
         self.assertEqual(advice(AbInitioConfig(**usual), many, 1), [])
+        self.assertEqual(advice(AbInitioConfig(**usual, optimiser="sagd", iterations=100), many, 1), [])
         for values, n, restarts, sentence in (
                 ({}, 100, 1, "Only 100 particles will be used"), ({"max_particles": 90}, many, 1, "Only 90 particles"),
                 ({"classes": 4}, 1200, 1, "300 for each"), ({"diameter_a": 250.0}, many, 1, "hardly larger"),
                 ({"optimiser": "batch-em"}, 2000, 1, "for comparison only"),
                 ({"optimiser": "projection-matching"}, many, 1, "very long"),
+                ({"optimiser": "sagd", "iterations": 99}, many, 1, "100 minibatches here"),
                 ({"prior": "exponential", "positivity": False}, many, 1, "kept positive"),
                 ({"march": "need"}, 600, 1, "60 held-out particles"), ({"start": "map"}, many, 3, "your map")):
             found = advice(AbInitioConfig(**{**usual, **values}), n, restarts)

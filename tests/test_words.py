@@ -21,6 +21,14 @@ def test_one_map_without_starved_classes_says_nothing_of_them():
     assert "ended early: the 100 held-out" in words and "hardly any" not in words
 
 
+def test_it_is_said_when_the_symmetry_was_imposed():
+    def of(imposed):
+        return outcome(AbInitioConfig(**SETTINGS, symmetry="D2"), 1000, [12.0], 12.0, [0.83], [1000], [], None, imposed)
+
+    assert "D2 explained 83% of the unsymmetrised map's power when it was imposed, after 45 of 150" in of((45, 150))
+    assert "after the last iteration, so that no step was made under it" in of((110, 110))
+
+
 def test_few_particles_are_a_reason_for_caution():
     def of(n, classes):
         return outcome(AbInitioConfig(**SETTINGS, classes=classes), n, [12.0] * classes, 12.0, None, [n // classes] *

@@ -6,6 +6,7 @@ from functools import partial
 
 from ..core.errors import InputError
 from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, AbInitioConfig
+from ..engines.abinitio.noise import NOISES
 from ..engines.abinitio.priors import PRIORS
 from .run_options import (
     ConfigOptions,
@@ -84,33 +85,37 @@ def _add_config_options(parser):
     add("--iterations", "iterations", "minibatch steps", metavar="N")
     add("--minibatch", "minibatch", "images a step, at the start and at the end",
         "from the resolution and the number of classes", type=int, nargs=2, metavar=("N", "N"))
-    add("--march", "march", "raise the resolution evenly, or when held-out particles are explained no better",
-        choices=MARCHES)
-    add("--held-out", "held_out", "particles that no step sees, to watch the error of; a tenth of all at most",
-        metavar="N")
+    add("--march", "march", "raise the resolution evenly over the iterations, when held-out particles are explained no "
+        "better, or in the steps of paper 1 (0.005 1/Å each 3 %% of the run)", choices=MARCHES)
+    add("--held-out", "held_out", "particles that no step sees, to watch the error of: a tenth of all at most, and "
+        "none where that makes fewer than 50, unless the march is by need", metavar="N")
     switch("--early-stop", "early_stop", "end the last rest when the held-out error no longer falls")
     add("--significant-poses", "significant_poses", "share of poses that noise inflation aims at in the beginning",
         metavar="F")
     add("--class-similarity", "class_similarity", "share of each image given to all classes alike in the beginning",
         metavar="F")
-    add("--symmetry-start", "symmetry_start", "share of the run after which the symmetry is imposed", metavar="F")
+    add("--symmetry-start", "symmetry_start", "share of the run, 0 to 1, after which the symmetry is imposed; at the "
+        "latest before the final poses, however early the iterations end", metavar="F")
     options.begin("optimisation")
     add("--optimiser", "optimiser", "step rule, or a classical method for comparison", choices=OPTIMISERS)
     add("--step-size", "step_size", "share of the preconditioned step, at the start and at the end",
         "0.5 0.3, or as the optimiser needs", type=float, nargs=2, metavar=("F", "F"))
-    add("--momentum", "momentum", "share of the former step that is taken again", metavar="F")
+    add("--momentum", "momentum", "share of the former step that is taken again, for sgd-momentum and nesterov alike",
+        metavar="F")
     add("--sagd-minibatch", "sagd_minibatch", "images in each minibatch of SAGD's fixed partition, at least",
         metavar="N")
     switch("--preconditioner", "preconditioner", "divide gradients by each voxel's CTF² weight")
+    add("--noise", "noise", "a noise variance for each shell, or one for all (paper 1)", choices=NOISES)
     add("--prior", "prior", "prior on the density", choices=tuple(PRIORS))
     add("--prior-strength", "prior_strength", "weight of the prior, a pure number", metavar="F")
     switch("--positivity", "positivity", "keep the density non-negative")
-    switch("--centring", "centring", "keep the map centred")
+    switch("--centring", "centring", "hold the map's centre of mass where the particles' shifts spread evenly about "
+                                     "zero")
     options.begin("poses")
     add("--shift-range", "shift_range_a", "largest shift searched, Å", "6 %% of the diameter, at least 10", type=float,
         metavar="A")
-    switch("--importance-sampling", "importance_sampling", "sample the poses of particles seen before")
-    add("--oversampling", "oversampling", "samples per effective pose on each axis of the importance distribution",
-        metavar="F")
+    switch("--importance-sampling", "importance_sampling", "sample the poses of particles seen twice before")
+    add("--oversampling", "oversampling", "samples per effective pose on each axis of the importance distribution "
+        "(directions, in-plane angles, shifts)", metavar="F")
     add("--quadrature", "quadrature", "directions and shifts: HEALPix and a square grid, or paper 1's scheme",
         choices=QUADRATURES)

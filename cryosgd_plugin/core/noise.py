@@ -56,23 +56,6 @@ def border_noise_spectrum(images, radius_px):
     return spectrum
 
 
-def residual_noise_spectrum(residual_power_sum, count):
-    """σ²(shell) from the residuals of a model: Σ |Y − C·X|² / count, (n,) float64.
-
-    residual_power_sum : (n,) sum over particles, poses (posterior-weighted) and the shell's coefficients;
-    count : (n,) number of coefficients in each sum. A shell nobody looked at takes the value of the nearest lower
-    one that was seen, or of the first seen. Raises InputError where no shell was seen.
-    """
-    power, count = (np.asarray(to_host(values), dtype=np.float64) for values in (residual_power_sum, count))
-    seen = count > 0
-    if not seen.any():
-        raise InputError("no residuals were summed, so there is no noise to estimate; use at least one particle")
-    spectrum = np.divide(power, count, out=np.zeros_like(power), where=seen)
-    source = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), -1))
-    source[source < 0] = np.argmax(seen)
-    return spectrum[source]
-
-
 def white_noise_variance(images, radius_px):
     """Variance s² of the pixels outside the circle of radius_px, over all images: a float.
 
@@ -84,13 +67,6 @@ def white_noise_variance(images, radius_px):
     _check_background(outside, radius_px)
     pixels = images[..., xp.asarray(outside)].astype(xp.float64)
     return float(xp.var(pixels, axis=-1, ddof=1).mean())
-
-
-def expand_spectrum(spectrum, shell_index):
-    """The value of each coefficient's shell: shell_index.shape; corners beyond the last shell take its value."""
-    xp = array_module(shell_index)
-    spectrum = xp.asarray(spectrum)
-    return spectrum[xp.minimum(shell_index, len(spectrum) - 1)]
 
 
 def _check_background(window, radius_px):

@@ -19,6 +19,7 @@ from ..engines.abinitio.engine import AbInitio
 from ..engines.abinitio.finish import Assignment, draw_halves
 from ..engines.abinitio.memory import plan_lanes
 from ..engines.abinitio.start import map_start
+from ..engines.abinitio.step_rule import on_unseen_minibatches
 from ..io.abinitio_pictures import save_abinitio_pictures
 from ..io.result_folder import JOB, PARTICLES, PICTURES
 from ..io.source import ParticleSource
@@ -28,7 +29,7 @@ from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_map
 from .result_files import posed, save_pictures, write_maps
-from .summary import summarise
+from .summary import STARVED, summarise
 
 # a killed run loses at most this much
 CHECKPOINT_SECONDS = float(os.environ.get("CRYOSGD_CHECKPOINT_SECONDS", 20.0))
@@ -67,6 +68,8 @@ class AbInitioJob(EngineJob):
         if self.lanes < len(self.devices):
             self.warnings.append(f"The memory budget leaves work for {self.lanes} of {len(self.devices)} GPUs; raise "
                                  "--memory.")
+        unseen = on_unseen_minibatches(config, len(table), self.table_gb)
+        self.warnings += [unseen] if unseen else []
         self.seconds = {}
         self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,
                                      memory_gb=memory_gb * SOURCE_SHARE, threads=threads)
@@ -107,7 +110,7 @@ class AbInitioJob(EngineJob):
     def _iterate(self, engine):
         start, saved, shown, saving = time.perf_counter(), time.perf_counter(), 0.0, 0.0
         total, first = self.config.iterations, engine.iteration
-        done_images, every = 0, max(1, total // PROGRESS_MAPS)
+        done_images, every, named = 0, max(1, total // PROGRESS_MAPS), set()
         for record in engine.steps():
             self.folder.append_history(record)
             done_images += record["n_images"]
@@ -119,6 +122,7 @@ class AbInitioJob(EngineJob):
                       f"{done_images / (now - start) / self.threads:.0f} images/s a core, {minutes(left)} left\n",
                       end="", flush=True)
                 shown = now
+            self._name_starving(record, named)
             if number % every == 0 or last:
                 self._write_progress(engine, number)
             # what takes long to save is saved less often
@@ -131,6 +135,15 @@ class AbInitioJob(EngineJob):
             print(f"Stopped after {engine.iteration} iterations: {engine.stopped}.", flush=True)
         if done_images:
             self._count("iterations", start, done_images)
+
+    def _name_starving(self, record, named):
+        """Warn of each class that hardly any image chooses, once; named : numbers of those warned of before."""
+        for number, share in enumerate(record["class_shares"], start=1):
+            if share < STARVED / self.config.classes and number not in named:
+                named.add(number)
+                print(f"Warning: at iteration {record['iteration']} class {number} wins only {share:.1%} of the "
+                      "particles; if it does not recover, its map will be noise: try fewer classes, or another seed.",
+                      flush=True)
 
     def _write_progress(self, engine, number):
         for structure, density in enumerate(engine.densities()):

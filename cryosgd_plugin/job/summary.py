@@ -13,7 +13,7 @@ from .. import __version__
 from ..core.shells import crossing_resolution
 from .words import outcome
 
-# a structure with less than this share of an even one's particles is named in the outcome
+# a structure with less than this share of an even one's particles is named, on the way and in the outcome
 STARVED = 0.2
 
 
@@ -26,14 +26,15 @@ def summarise(job, engine, assignment, results) -> dict:
     counts = np.bincount(assignment.structures[rows], minlength=config.classes)
     expected = assignment.class_mass[rows].mean(axis=0)
     starved = [k + 1 for k, share in enumerate(expected) if share < STARVED / config.classes]
-    scores = engine.symmetriser.scores
+    scores, imposed = engine.symmetriser.scores, engine.symmetriser.imposed
     return dict(
-        outcome=outcome(config, len(rows), consistent, in_use, scores, counts, starved, engine.stopped),
+        outcome=outcome(config, len(rows), consistent, in_use, scores, counts, starved, engine.stopped,
+                        imposed=None if imposed is None else (imposed, engine.iteration)),
         resolution_a=in_use, half_fsc_0143_a=consistent[0] if len(results) == 1 else consistent,
         parameters=config.to_dict(), n_particles=len(rows), class_sizes=counts.tolist(),
         class_shares=expected.tolist(), starved_classes=starved,
         symmetry_score=None if scores is None else float(scores[0]) if len(scores) == 1 else scores.tolist(),
-        contrast=job.contrast, inverted=bool(source.invert), stopped=engine.stopped,
+        symmetry_imposed_after=imposed, contrast=job.contrast, inverted=bool(source.invert), stopped=engine.stopped,
         iterations_done=engine.iteration, images_visited=engine.images_visited,
         held_out=len(engine.held_out.rows), working_box_px=source.box_size,
         working_pixel_size=source.pixel_size, lanes=job.lanes, **run_facts(job))

@@ -6,8 +6,11 @@ from __future__ import annotations
 FEW_PARTICLES = 500
 
 
-def outcome(config, n_particles, consistent, in_use, scores, counts, starved, stopped):
-    """What a biologist should know of the result, in sentences."""
+def outcome(config, n_particles, consistent, in_use, scores, counts, starved, stopped, imposed=None):
+    """What a biologist should know of the result, in sentences.
+
+    imposed : (iterations done when the symmetry was imposed, iterations in all), None without one
+    """
     if config.classes == 1:
         words = f"A map from {n_particles} particles, {_limit(consistent[0], in_use)}."
     else:
@@ -23,10 +26,20 @@ def outcome(config, n_particles, consistent, in_use, scores, counts, starved, st
                   "finer details with caution, they follow the noise of the images.")
     if scores is not None:
         words += (f" {config.symmetry} explained {', '.join(f'{score:.0%}' for score in scores)} of the unsymmetrised "
-                  f"{'map' if len(scores) == 1 else 'maps'}' power when it was imposed.").replace("map' ", "map's ")
+                  f"{'map' if len(scores) == 1 else 'maps'}' power when it was imposed").replace("map' ", "map's ")
+        words += f"{_when(imposed)}."
     if stopped:
         words += f" The iterations ended early: {stopped}."
     return words + " The hand is not determined."
+
+
+def _when(imposed):
+    if imposed is None:
+        return ""
+    after, iterations = imposed
+    if after == iterations:
+        return ", after the last iteration, so that no step was made under it"
+    return f", after {after} of {iterations} iterations"
 
 
 def _limit(consistent, in_use):

@@ -33,7 +33,7 @@ def choose_rows(config, n: int, rng):
 def hold_out(config, rows, rng):
     """Sorted rows of those that no step shall see (heldout.py); none of a small set."""
     count = min(config.held_out, len(rows) // 10)
-    if count < LEAST_HELD_OUT and config.march == "iterations":
+    if count < LEAST_HELD_OUT and config.march != "need":
         count = 0
     return np.sort(rng.choice(rows, count, replace=False))
 
@@ -49,7 +49,8 @@ def border_noise(config, source, rows, rng) -> NoiseModel:
     """The first noise spectrum, from the borders of some of the images."""
     sample = np.sort(rng.choice(rows, min(NOISE_SAMPLE, len(rows)), replace=False))
     images = source.images(sample, config.box_size)
-    return NoiseModel.from_borders(images, min(config.diameter_a / 2 / config.pixel_size, 0.47 * config.box_size))
+    circle = min(config.diameter_a / 2 / config.pixel_size, 0.47 * config.box_size)
+    return NoiseModel.from_borders(images, circle, config.noise)
 
 
 def starting_model(config, start_map, rng, xp) -> Model:

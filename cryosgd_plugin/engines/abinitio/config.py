@@ -7,6 +7,7 @@ from typing import Optional
 from ...core.settings import Settings, need
 from ...core.symmetry import point_group
 from ..optimisers import OPTIMISERS as STEP_RULES
+from .noise import NOISES
 from .priors import PRIORS
 
 # the two methods that see all particles each time, for comparison (paper 1 Fig. 11)
@@ -14,7 +15,7 @@ BASELINES = ("batch-em", "projection-matching")
 OPTIMISERS = tuple(name for name in STEP_RULES if name != "whole-step") + BASELINES
 START_KINDS = ("spheres", "noise", "map")
 QUADRATURES = ("healpix", "saff-kuijlaars")
-MARCHES = ("iterations", "need")
+MARCHES = ("iterations", "need", "paper")
 # η at the start and at the end where none is given. SAGD measures L at a minibatch and steps along a mean of older
 # gradients: half of what it then allows keeps the paper's first ε of 2 from throwing the map away
 STEP_SIZES = {"sagd": (0.5, 0.5), "nesterov": (0.25, 0.15), "hessian-free": (0.5, 0.3), "olbfgs": (0.5, 0.3)}
@@ -30,17 +31,20 @@ class AbInitioConfig(Settings):
     initial_resolution_a, final_resolution_a : Å; the resolution in use marches from the first to the second.
     iterations : minibatch steps in all. minibatch : images a step at the start and at the end; None takes them from
         the resolution and the number of structures. SAGD takes `sagd_minibatch` images, the baselines all.
-    march : by "iterations", or by "need": on as soon as the held-out error no longer falls.
+    march : by "iterations"; by "need", on as soon as the held-out error no longer falls; or in the steps of the "paper"
+        (paper 1 §4.2).
     held_out : particles kept out of the steps (a tenth of all at most, none where that is under 50), whose error is
         watched; early_stop : end the rest at the final resolution when it stops falling.
     classes : number of structures K. class_similarity : share of each image given to all alike in the beginning. At
         0.1 a class that begins with fewer images has the noisier map, and so loses more of them.
-    optimiser : a name of engines/optimisers, or a baseline. momentum : μ of paper 0 eq. 7. step_size : η at the start
-        and at the end, in units of the full preconditioned step; None takes the optimiser's own.
+    optimiser : a name of engines/optimisers, or a baseline. momentum : μ of paper 0 eq. 7 and of Nesterov's method,
+        whose step sizes here suit 0.5, not the 0.9 that it is often given. step_size : η at the start and at the end,
+        in units of the full preconditioned step; None takes the optimiser's own.
     preconditioner : divide gradients by the CTF² weight of each voxel, or (False) by its largest value.
-    importance_sampling : sample the poses of particles seen before; oversampling : s0 of paper 1 §3.4.
-    quadrature : "healpix" with a square grid of shifts, or "saff-kuijlaars" with Gauss-Hermite shifts, both with paper
-        1's counts (§3.2).
+    importance_sampling : sample the poses of particles from their third visit on; oversampling : s0 of paper 1 §3.4.
+    quadrature : "healpix" with a square grid of shifts, as fine as the diameter asks for, or "saff-kuijlaars" with
+        Gauss-Hermite shifts, in paper 1's counts (§3.2), as fine as the box asks for.
+    noise : "coloured", a variance for each shell, or "white", one for all (paper 1 eq. 2).
     prior, prior_strength : a name of priors.py, and its pure number.
     significant_poses : share of poses (effective sample size / poses) that the noise inflation aims at in the
         beginning; the inflation is annealed to 1.
@@ -71,6 +75,7 @@ class AbInitioConfig(Settings):
     importance_sampling: bool = True
     oversampling: float = 10.0
     quadrature: str = "healpix"
+    noise: str = "coloured"
     prior: str = "uniform"
     prior_strength: float = 1.0
     significant_poses: float = 0.01
@@ -117,11 +122,11 @@ class AbInitioConfig(Settings):
         need(0 <= self.symmetry_start <= 1, f"symmetry start {self.symmetry_start} must lie in [0, 1]")
         for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("start", self.start, START_KINDS),
                                    ("quadrature", self.quadrature, QUADRATURES), ("march", self.march, MARCHES),
-                                   ("prior", self.prior, tuple(PRIORS))):
+                                   ("noise", self.noise, NOISES), ("prior", self.prior, tuple(PRIORS))):
             need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
         need(self.prior == "uniform" or self.prior_strength > 0,
              f"the strength {self.prior_strength} of the {self.prior} prior is not positive; give a number above 0")
-        need(self.march == "iterations" or self.held_out > 0,
+        need(self.march != "need" or self.held_out > 0,
              "a march by need watches particles that are held out; give --held-out above 0")
         need(self.max_particles is None or self.max_particles > 0,
               f"max particles {self.max_particles} must be positive, or left out to use all")

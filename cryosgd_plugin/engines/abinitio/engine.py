@@ -154,14 +154,19 @@ class AbInitio:
             self.optimiser.transform(resample)
         return radius
 
+    def end_steps(self) -> None:
+        """Bring the maps to the final resolution, and impose the symmetry where its time had not come before the last
+        step: a start at the run's end, or iterations that ended early."""
+        self.set_resolution(self.config.final_resolution_a)
+        if self.symmetriser.outstanding:
+            self._symmetrise()
+
     def _step(self) -> dict:
         started, cpu_started = time.perf_counter(), time.process_time()
         config, model, progress = self.config, self.model, self.progress.value
         radius = self.set_resolution(resolution_at(progress, config))
         if self.symmetriser.is_due(progress):
-            model.volumes = self.xp.asarray(self.symmetriser.impose(to_host(model.volumes), model.radius))
-            self.optimiser = make_step_rule(config)
-            self.memory.forget()
+            self._symmetrise()
         rows, batch, n_batches = self._next_rows(minibatch_at(progress, config))
         temperature = HARD if config.optimiser == "projection-matching" else self.inflation
         problem = Minibatch(self, rows, temperature, similarity=similarity_at(progress, config),
@@ -222,6 +227,13 @@ class AbInitio:
             self.queue = np.concatenate([self.queue, self.rng.permutation(self.rows)])
         taken, self.queue = self.queue[:count], self.queue[count:]
         return np.sort(taken), 0, 1
+
+    def _symmetrise(self):
+        """Impose the group on the maps: what was remembered of others, and of poses in their frames, is void."""
+        model = self.model
+        model.volumes = self.xp.asarray(self.symmetriser.impose(to_host(model.volumes), model.radius, self.iteration))
+        self.optimiser = make_step_rule(self.config)
+        self.memory.forget()
 
     def _prepare_levels(self):
         self._levels.prepare(self.model.radius, self.symmetriser.current)

@@ -20,6 +20,7 @@ def collect_state(engine) -> dict:
                 noise_images=engine.noise.images_seen.copy(), symmetry=symmetriser.current,
                 prior_scale=np.array(engine.prior.measured),
                 symmetry_scores=np.empty(0) if symmetriser.scores is None else symmetriser.scores,
+                symmetry_imposed=-1 if symmetriser.imposed is None else symmetriser.imposed,
                 centres=engine.centring.targets, class_shares=engine.class_shares, stopped=engine.stopped or "",
                 random_state=json.dumps(engine.rng.bit_generator.state))
 
@@ -36,6 +37,8 @@ def restore_state(engine, state: dict) -> None:
     engine.prior.measured = float(state["prior_scale"][0]), int(state["prior_scale"][1])
     scores = np.asarray(state["symmetry_scores"])
     engine.symmetriser.scores = scores if len(scores) else None
+    imposed = int(state["symmetry_imposed"])
+    engine.symmetriser.imposed = imposed if imposed >= 0 else None
     engine.centring.targets = np.array(state["centres"])
     engine.class_shares, engine.stopped = np.asarray(state["class_shares"]), str(state["stopped"]) or None
     engine.rng.bit_generator.state = json.loads(str(state["random_state"]))

@@ -53,7 +53,8 @@ class Assignment:
         config = engine.config
         self.rows = np.arange(len(engine.table)) if rows is None else rows
         self.halves = halves
-        self.radius = engine.set_resolution(config.final_resolution_a)
+        engine.end_steps()
+        self.radius = engine.model.radius
         shape = (2, config.classes) + half_volume_radius(self.radius).shape
         self.gradient = np.zeros(shape, np.complex64)
         self.weight = np.zeros(shape, np.float32)

@@ -9,6 +9,8 @@ import numpy as np
 
 # shares of the run: resolution rests, then marches, then rests again
 MARCH_START, MARCH_END = 0.1, 0.85
+# paper 1's march: so much finer (1/Å) each time that so much of the run (150 of 5000 iterations) has passed
+PAPER_STEP, PAPER_EVERY = 0.005, 150 / 5000
 # the target of the noise inflation falls by this many powers of ten while the resolution marches
 INFLATION_DECADES = 8
 # automatic minibatch for one structure: images per resolution element across the particle, and bounds
@@ -20,9 +22,18 @@ NEED_LEAST, NEED_MOST = 0.5, 2.0
 
 
 def resolution_at(progress: float, config) -> float:
-    """Å in use: even steps in spatial frequency from the initial to the final resolution."""
-    march = np.clip((progress - MARCH_START) / (MARCH_END - MARCH_START), 0, 1)
+    """Å in use: even steps in spatial frequency from the initial to the final resolution.
+
+    By the "paper" (paper 1 §4.2) ω = min(ω_final, ω_initial + 0.005 ⌊τ / 150⌋ 1/Å, τ in the paper's iterations: early,
+    and a long rest after it. Only steps that would not all fit before the last rest follow each other faster.
+    """
     low, high = 1 / config.initial_resolution_a, 1 / config.final_resolution_a
+    if config.march == "paper":
+        steps = max(1, np.ceil((high - low) / PAPER_STEP - 1e-6))
+        # a hair for the rounding of progress
+        taken = np.floor(progress / min(PAPER_EVERY, MARCH_END / steps) + 1e-6)
+        return float(1 / min(high, low + PAPER_STEP * taken))
+    march = np.clip((progress - MARCH_START) / (MARCH_END - MARCH_START), 0, 1)
     return float(1 / (low + march * (high - low)))
 
 

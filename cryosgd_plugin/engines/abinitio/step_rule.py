@@ -2,9 +2,28 @@
 from __future__ import annotations
 
 from ..optimisers import make_optimiser
+from .memory import sagd_minibatch
 
 # the paper's run, in whose iterations SAGD's ε is given, and how often it halves
 PAPER_ITERATIONS, PAPER_HALVING = 5000, 150
+
+
+def on_unseen_minibatches(config, n_particles: int, table_gb: float = None):
+    """A sentence where SAGD's iterations end before it has seen each minibatch once, or None.
+
+    n_particles : in the input; table_gb : for its table of gradients, None for as much as that takes. Raises InputError
+    where it holds fewer than two.
+    """
+    if config.optimiser != "sagd":
+        return None
+    used = min(config.max_particles or n_particles, n_particles)
+    size = config.sagd_minibatch if table_gb is None else sagd_minibatch(config, used, table_gb)
+    minibatches = round(used / size)
+    if minibatches <= config.iterations:
+        return None
+    return (f"Stochastic average gradient descent averages over {minibatches} minibatches here, of which "
+            f"{config.iterations} iterations do not even see each once; give several times as many iterations as "
+            "minibatches, larger minibatches or fewer particles, or choose another step rule.")
 
 
 def make_step_rule(config):
