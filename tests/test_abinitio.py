@@ -14,6 +14,7 @@ from cryosgd_plugin.engines.abinitio.memory import plan_lanes
 from cryosgd_plugin.engines.abinitio.model import SHELL_FLOOR, floored
 from cryosgd_plugin.engines.abinitio.objective import Minibatch
 from cryosgd_plugin.engines.abinitio.schedule import Progress, adapt_inflation, minibatch_at, resolution_at
+from cryosgd_plugin.engines.abinitio.step_rule import make_step_rule
 from cryosgd_plugin.engines.align import align_volume
 from cryosgd_plugin.ops.slicing import half_volume_radius
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, Source, density, joined, particles
@@ -344,6 +345,14 @@ def test_by_need_the_march_waits_and_hurries():
     fast = ((paces >= 0.45) & (paces < 0.65)).sum()
     assert slow > 2 * fast
     assert np.diff(paces).min() >= 0 and paces[-1] == pytest.approx(1, abs=0.02)
+
+
+def test_sagds_epsilon_counts_iterations_whatever_the_run_lasts():
+    for iterations, halved in ((60, 0), (400, 2), (5000, 5)):
+        rule = make_step_rule(AbInitioConfig(**{**SETTINGS, "iterations": iterations}, optimiser="sagd"))
+        rule.tau = iterations
+        assert rule.epsilon == 2 * 0.5 ** halved
+        assert rule.settings.halving_steps == rule.settings.lipschitz_halving == 150
 
 
 def test_minibatches_follow_resolution_and_classes():
