@@ -22,21 +22,25 @@ RUNS = ("ab initio", "refine", "validate")
 
 
 def main(folder):
-    prepare_scipion(Path(folder).resolve() / "scipion")
-    from pyworkflow.project import Manager
-
+    project = newest_project(folder)
     from cryosgd_plugin.tests.gui_session import GuiSession
-    manager = Manager()
-    made = [name for name in (PROJECT, OWN_PROJECT) if manager.hasProject(name)]
-    if not made:
-        sys.exit(f"{folder} holds no project of a demo; run `make demo` first")
-    newest = max(made, key=lambda name: os.path.getmtime(manager.getProjectPath(name)))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as rough:
-        session = GuiSession(manager.getProjectPath(newest), rough, patch)
+        session = GuiSession(project, rough, patch)
         try:
             take(session)
         finally:
             session.close()
+
+
+def newest_project(folder):
+    """Point Scipion to a demo's folder; the path of the project that was made last in it."""
+    prepare_scipion(Path(folder).resolve() / "scipion")
+    from pyworkflow.project import Manager
+    manager = Manager()
+    made = [name for name in (PROJECT, OWN_PROJECT) if manager.hasProject(name)]
+    if not made:
+        sys.exit(f"{folder} holds no project of a demo; run `make demo` first")
+    return max(map(manager.getProjectPath, made), key=os.path.getmtime)
 
 
 def take(session):
