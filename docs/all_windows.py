@@ -2,11 +2,10 @@
 
     xvfb-run -s "-screen 0 1600x1000x24" .venv/bin/python docs/all_windows.py .demo pictures [forms wizards viewers]
 
-Opens the newest project of a folder that `make demo` made, finished, and adds what it lacks to show everything: a run of
-three classes and a validation against an atomic model. Writes one PNG for each window into the second folder; forms
+Opens the newest project of a folder that `make demo` made, finished, and adds what it lacks to show everything: a run
+of three classes and a validation against an atomic model. Writes one PNG for each window into the second folder; forms
 twice, as they open and with the expert's fields, a picture for each tab.
 """
-import os
 import sys
 import tempfile
 from functools import partial
@@ -136,7 +135,7 @@ class Pictures:
         """Every button of each run's results, and every viewer that Scipion finds for its outputs."""
         from pyworkflow.gui.form import FormWindow
         from pyworkflow.gui.project.constants import ACTION_RESULTS
-        import pyworkflow.protocol.params as params
+        from pyworkflow.protocol.params import LabelParam
         for label, run in runs.items():
             name = label.replace(" ", "_").replace(",", "")
             if not run.isFinished() or label == CLASSES:
@@ -152,9 +151,9 @@ class Pictures:
             self.session.pump(1.0)
             viewer.root.lift()
             self.keep(viewer.root, f"results_{name}")
-            for eye, param in list(viewer.protocol.iterDefinitionAttributes()):
-                if isinstance(viewer.protocol.getParam(eye), params.LabelParam) and eye in viewer.widgetDict:
-                    self.window(f"results_{name}_{eye[4:].lower()}", viewer.widgetDict[eye]._visualizeVar)
+            for eye, widget in viewer.widgetDict.items():
+                if isinstance(getattr(widget, "param", None), LabelParam):
+                    self.window(f"results_{name}_{eye[4:].lower()}", widget._visualizeVar)
             viewer.close()
             self._outputs(name, run)
 

@@ -62,9 +62,9 @@ class HalfMapsRun(FilledForm, EngineRun):
             help="Of the randomised phases. Another one changes the curve by its scatter only.")
         group = form.addGroup("Sharpening")
         group.addParam("bfactor", params.FloatParam, default=None, allowsNull=True, label="B-factor (Å²)",
-                       help="Negative sharpens. Typical -40 to -150. Empty: fitted to the Guinier plot from 10 Å to the "
-                            "resolution. Give one where that range is too short (maps coarser than 7 Å), or the map "
-                            "looks too noisy; 0 for no sharpening.")
+                       help="Negative sharpens. Typical -40 to -150. Empty: fitted to the Guinier plot from 10 Å to "
+                            "the resolution. Give one where that range is too short (maps coarser than 7 Å), or the "
+                            "map looks too noisy; 0 for no sharpening.")
         group.addParam("mtfFile", params.FileParam, default=None, allowsNull=True, label="MTF of the detector",
                        help="RELION's STAR file of the detector and voltage, which is divided out before sharpening. "
                             "Empty: not corrected, the fitted B-factor then includes it.")

@@ -91,7 +91,9 @@ class ProtCryosgdImportParticles(EMProtocol):
 
     def _validate(self):
         path = self.starFile.get()
-        if path and not os.path.isfile(path):
+        if not path:
+            return ["No STAR file is given; choose the one in which RELION, or a program like it, keeps the particles."]
+        if not os.path.isfile(path):
             return [f"The STAR file {path} does not exist; choose another one."]
         return []
 

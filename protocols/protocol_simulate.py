@@ -67,8 +67,8 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
         form.addSection(label="Images")
         form.addParam("nParticles", params.IntParam, default=1000, important=True, validators=[params.Positive],
                       label="Number of particles",
-                      help="Of all structures together. Typical 1,000 to try a program; 10,000 or more where the result "
-                           "matters.")
+                      help="Of all structures together. Typical 1,000 to try a program; 10,000 or more where the "
+                           "result matters.")
         form.addParam("boxSize", params.IntParam, default=64, label="Box size (px)",
                       help="About 1.5 to 2 times the particle's diameter. The phantom fits 64 px at 4 Å/px.")
         form.addParam("pixelSize", params.FloatParam, default=4.0, label="Pixel size (Å/px)",
@@ -94,7 +94,8 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
                       expertLevel=LEVEL_ADVANCED, label="Spherical aberration (mm)",
                       help="Typical 2.7; 0.01 with a corrector.")
         form.addParam("amplitudeContrast", params.FloatParam, default=defaults.amplitude_contrast,
-                      expertLevel=LEVEL_ADVANCED, label="Amplitude contrast", help="A fraction, 0.07 to 0.1 for protein in ice.")
+                      expertLevel=LEVEL_ADVANCED, label="Amplitude contrast",
+                      help="A fraction, 0.07 to 0.1 for protein in ice.")
         _add_range(form, "defocus", "Defocus (Å)", defaults.defocus_range_a,
                    help="Uniform over the micrographs. Typical 5000 to 30000.")
         form.addParam("astigmatism", params.FloatParam, default=defaults.astigmatism_a, expertLevel=LEVEL_ADVANCED,
@@ -115,8 +116,8 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
                       label="Shifts, sd (Å)",
                       help="Standard deviation of the particles' distance from the box centre, along x and along y.")
         form.addParam("poses", params.EnumParam, choices=list(POSE_DISTRIBUTIONS), default=0, label="View directions",
-                      help="*uniform*: from all sides alike.\n*preferred*: most of them about one axis, as particles that "
-                           "stick to the air-water interface.")
+                      help="*uniform*: from all sides alike.\n*preferred*: most of them about one axis, as particles "
+                           "that stick to the air-water interface.")
         form.addParam("concentration", params.FloatParam, default=defaults.concentration,
                       condition="poses==1", expertLevel=LEVEL_ADVANCED, label="Concentration",
                       help="Of the views about the preferred axis: 0 is uniform, 5 broad, 50 sharp.")
