@@ -138,31 +138,19 @@ class Pictures:
         from pyworkflow.protocol.params import LabelParam
         for label, run in runs.items():
             name = label.replace(" ", "_").replace(",", "")
-            if not run.isFinished() or label == CLASSES:
-                self._outputs(name, run)
-                continue
-            before = len(self.session.windows)
-            self.session.press(ACTION_RESULTS, run)
-            found = self.session.windows[before:]
-            if not found or not isinstance(found[-1], FormWindow):
-                self._outputs(name, run)
-                continue
-            viewer = found[-1]
-            self.session.pump(1.0)
-            viewer.root.lift()
-            self.keep(viewer.root, f"results_{name}")
-            for eye, widget in viewer.widgetDict.items():
-                if isinstance(getattr(widget, "param", None), LabelParam):
-                    self.window(f"results_{name}_{eye[4:].lower()}", widget._visualizeVar)
-            viewer.close()
-            self._outputs(name, run)
-
-    def _outputs(self, name, run):
-        from pyworkflow import Config
-        from pyworkflow.viewer import DESKTOP_TKINTER
-        for output_name, output in run.iterOutputAttributes():
-            for viewer in Config.getDomain().findViewers(output, DESKTOP_TKINTER):
-                if "Cryosgd" in viewer.__name__ and viewer.can_handle_this_instance(output):
+            if run.isFinished() and _viewers_of(run):
+                self.session.press(ACTION_RESULTS, run)
+                viewer = self.session.newest(FormWindow)
+                self.session.pump(1.0)
+                viewer.root.lift()
+                self.keep(viewer.root, f"results_{name}")
+                for eye, widget in viewer.widgetDict.items():
+                    button = isinstance(getattr(widget, "param", None), LabelParam)
+                    if button and viewer.protocol.evalParamCondition(eye):
+                        self.window(f"results_{name}_{eye[4:].lower()}", widget._visualizeVar)
+                viewer.close()
+            for output_name, output in run.iterOutputAttributes():
+                for viewer in _viewers_of(output):
                     shown = viewer(project=self.session.window.project, protocol=run, parent=self.session.window)
                     self.window(f"output_{name}_{output_name}_{viewer.__name__.lower().split('cryosgd')[-1]}",
                                 partial(shown.visualize, output))
@@ -187,6 +175,13 @@ def main(folder, pictures, kinds):
                 take.viewers(runs)
         finally:
             session.close()
+
+
+def _viewers_of(obj):
+    """The viewers of this plugin that Scipion finds for an object."""
+    from pyworkflow import Config
+    from pyworkflow.viewer import DESKTOP_TKINTER
+    return [viewer for viewer in Config.getDomain().findViewers(obj, DESKTOP_TKINTER) if "Cryosgd" in viewer.__name__]
 
 
 def _press_wand(form, field):

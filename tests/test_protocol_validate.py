@@ -191,7 +191,7 @@ class TestHalfMaps(Project):
             self.assertIn(part, sentence)
 
     def test_the_form_is_short_and_explained(self):
-        for protocol_class, visible in ((ProtCryosgdValidate, 5), (ProtCryosgdPostprocess, 2)):
+        for protocol_class, visible in ((ProtCryosgdValidate, 8), (ProtCryosgdPostprocess, 5)):
             section = self.newProtocol(protocol_class).getDefinition().getSection("Input")
             fields = [(name, param, group) for name, param, group in flat(section) if param.help.hasValue()]
             self.assertEqual(len([1 for _, param, group in fields if not param.isExpert()]), visible)
