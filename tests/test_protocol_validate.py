@@ -104,7 +104,7 @@ class TestHalfMaps(Project):
                      "[Tan2017]", "600 with symmetry mates", "300 atoms", "[Naydenova2017]"):
             self.assertIn(part, words)
         cited = protocol.getCitations()
-        self.assertEqual(len(cited), 7)
+        self.assertEqual(len(cited), 8)
         for key, reference in cited.items():
             self.assertNotEqual(key, reference, "a reference that the plugin lacks")
             self.assertIn(f"][{key}]]", " ".join(protocol.methods()), "where the text cites it, Scipion sets a link")
