@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from screenshots import newest_project
+from screenshots import newest_project, runs_of
 
 KINDS = ("forms", "wizards", "viewers")
 CLASSES, VALIDATION = "three classes", "validation with a model"
@@ -167,7 +167,7 @@ def main(folder, pictures, kinds):
             take.keep(session.root, "project")
             if "forms" in kinds:
                 take.forms()
-            runs = {run.getObjLabel(): run for run in session.window.project.getRuns()}
+            runs = runs_of(session)
             if "wizards" in kinds:
                 take.wizards(runs)
             if "viewers" in kinds:

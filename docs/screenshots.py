@@ -46,9 +46,7 @@ def newest_project(folder):
 def take(session):
     from pyworkflow.gui.form import FormWindow
     from pyworkflow.gui.project.constants import ACTION_EDIT, ACTION_RESULTS
-    runs = {run.getObjLabel(): run for run in session.window.project.getRuns()}
-    if not set(RUNS) <= set(runs):
-        sys.exit(f"the project holds {', '.join(runs)}, not all of {', '.join(RUNS)}; run `make demo` to its end")
+    runs = runs_of(session)
     session.root.geometry("1400x860+0+0")
     select(session, runs["validate"])
     session.pump(1.0)
@@ -77,6 +75,14 @@ def take(session):
             keep(session, window, f"{name}_{eye[4:].lower()}")
             window.close()
         viewer.close()
+
+
+def runs_of(session):
+    """{label: run} of the project; ends where the demo's are not all there."""
+    runs = {run.getObjLabel(): run for run in session.window.project.getRuns()}
+    if not set(RUNS) <= set(runs):
+        sys.exit(f"the project holds {', '.join(runs)}, not all of {', '.join(RUNS)}; run `make demo` to its end")
+    return runs
 
 
 def select(session, run):
