@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from cryosgd_plugin.core.poses import directions_to_vectors
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.grids import make_pose_grid
@@ -262,6 +263,21 @@ def test_divergences_are_of_the_cells_whatever_the_grid():
     assert found == pytest.approx(-np.log(0.99 * 0.125 + EVEN / CELLS), rel=1e-5)
     found = memory.store([0], [seen_from([485], [1.0])], fine, 0.4)
     assert found == pytest.approx(-np.log(0.99 + EVEN / CELLS), rel=1e-4)
+
+
+def test_a_coarse_direction_keeps_its_mass_however_many_cells_it_stands_for():
+    """Two views of a spiral, one with the most of the cells nearest to it, one with the fewest."""
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=20.0, shift_range_a=10.0, quadrature="saff-kuijlaars")
+    memory, grid = PoseMemory(1, 1, 10.0), make_pose_grid(60.0, config, symmetry="C1")
+    closeness = directions_to_vectors(memory.average_directions) @ directions_to_vectors(grid.directions).T
+    share = np.bincount(closeness.argmax(axis=1), minlength=grid.n_directions)
+    views = np.array([share.argmax(), share.argmin()])
+    assert grid.n_directions == 126 and share[views[0]] > 1.5 * share[views[1]] > 0
+    memory.store([0], [seen_from(views, [0.8, 0.2])], grid, 0.5)
+    found = memory.store([0], [seen_from(views, [0.5, 0.5])], grid, 0.5)
+    p, before = (np.array(mass) / share[views] for mass in ([0.5, 0.5], [0.8, 0.2]))
+    assert found == pytest.approx((0.5 * np.log(p / (0.99 * before + EVEN / CELLS))).sum(), rel=1e-4)
 
 
 def test_of_many_particles_some_are_watched(engine):
