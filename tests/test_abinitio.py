@@ -36,6 +36,7 @@ def test_random_start_reaches_the_truth(sample):
     records = list(engine.steps())
     assert [r["iteration"] for r in records] == list(range(1, 61))
     assert records[0]["resolution_a"] > records[-1]["resolution_a"]
+    assert records[0]["noise_inflation"] == 30 and {r["noise_inflation"] for r in records[-6:]} == {1.0}
     assignment = Assignment(engine, halves=draw_halves(400, None, np.random.default_rng(0)))
     assert [done for done, _ in assignment.chunks()] == [400]
     (result,) = assignment.reconstruct()
@@ -272,19 +273,25 @@ def test_two_structures_are_told_apart():
 
 
 def test_a_class_that_explains_nothing_slows_down_and_is_noticed(sample):
-    """A structure that no image chooses keeps finite steps, and the history says that it starves."""
+    """A structure that no image chooses keeps its map, and the history says that it starves."""
     source, table = sample
     engine = AbInitio(AbInitioConfig(**{**SETTINGS, "iterations": 20, "class_similarity": 0.0}, classes=2, seed=2),
                       table, source, threads=2)
     # its density lies where no image has any, so that it explains each image worse than none at all
     engine.inflation = 1.0
     engine.model.volumes = np.stack([engine.model.volumes[0], 30 * engine.model.volumes[1]])
-    shares = []
+    shares, images, before = [], [], np.linalg.norm(engine.model.volumes[1])
     for record in engine.steps():
-        assert np.isfinite(engine.model.volumes).all()
-        shares.append(record["class_shares"][1])
-    assert shares[0] < 0.5 and min(shares) < 0.45
-    assert sum(record["class_shares"]) == pytest.approx(1, abs=1e-3)
+        # windowed anew in a larger box it loses up to a sixth
+        after = np.linalg.norm(engine.model.volumes[1])
+        assert 0.8 * before < after < 1.01 * before
+        shares.append(record["class_shares"])
+        images.append(record["n_images"])
+        before = after
+    # from an even share, nothing was added to the running mean of the last thousand images
+    starving = 0.5 * np.cumprod(1 - np.array(images) / 1000)
+    assert starving[-1] < 0.2
+    np.testing.assert_allclose(shares, np.stack([1 - starving, starving], axis=1), atol=1e-3)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)

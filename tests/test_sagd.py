@@ -3,7 +3,10 @@ import numpy as np
 import pytest
 
 from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.optimisers import make_optimiser
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, particles
 from cryosgd_plugin.tests.optimiser_problems import KINDS, MINIBATCHES, SIZE, Given, make, padded, run
 
 
@@ -115,3 +118,38 @@ def test_sagd_needs_one_partition():
     problem.batch = 8
     with pytest.raises(InputError, match="minibatch 8 does not exist; they are 0 to 7"):
         optimiser.step(np.zeros(SIZE), problem)
+
+
+def sagd_engine(n, table_gb, **change):
+    source, table = particles(n, noise_sd=0.5, seed=3)
+    return AbInitio(AbInitioConfig(**{**dict(
+        pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=32.0, final_resolution_a=32.0,
+        iterations=10, shift_range_a=10.0, held_out=0, optimiser="sagd", sagd_minibatch=8), **change}), table, source,
+        table_gb=table_gb)
+
+
+# shells 0 to 6 and a margin of three: half of 18 cubed coefficients, complex64
+ENTRY = 8 * 18 * 18 * 10
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_sagd_table_fits_its_memory(classes):
+    """A budget of 3.9 gradients makes three minibatches of whatever size that takes, of all particles, each once."""
+    budget = 3.9 * ENTRY * classes
+    engine = sagd_engine(80, budget / 1e9, classes=classes)
+    assert [len(part) for part in engine.partition] == [27, 27, 26]
+    np.testing.assert_array_equal(np.sort(np.concatenate(engine.partition)), np.arange(80))
+    for _, _ in zip(engine.steps(), range(3)):
+        pass
+    kept = [packed.nbytes for packed in engine.optimiser.table.values()]
+    assert kept == [ENTRY * classes] * 3 and sum(kept) <= budget
+    # with room for all the minibatches are as small as was asked for
+    assert [len(part) for part in sagd_engine(80, 1.0, classes=classes).partition] == [8] * 10
+
+
+def test_sagd_table_that_holds_no_two_gradients_is_refused():
+    assert len(sagd_engine(80, 2.01 * ENTRY / 1e9).partition) == 2
+    with pytest.raises(InputError, match=r"hold fewer than two; raise --memory, or choose another optimiser"):
+        sagd_engine(80, 1.99 * ENTRY / 1e9)
+    with pytest.raises(InputError, match="hold fewer than two"):
+        sagd_engine(80, 2.01 * ENTRY / 1e9, classes=2)
