@@ -5,6 +5,7 @@ import importlib.util
 import json
 import unittest
 from types import SimpleNamespace
+from unittest import mock
 
 # plain unittest: Scipion's own test runner runs this file too, and a Scipion need not have pytest
 if importlib.util.find_spec("pwem") is None:
@@ -105,6 +106,16 @@ class TestAbInitioForm(Project):
             self.assertEqual(len(found), 1, (values, found))
             self.assertIn(sentence, found[0])
         self.assertIn("Only 100 particles", self.ab_initio(maxParticles=100).warnings()[0])
+
+    def test_methods_say_when_the_symmetry_was_imposed(self):
+        protocol = self.ab_initio(symmetry="D2")
+        summary = {"parameters": protocol.config().to_dict(), "version": "0.1.0", "iterations_done": 150}
+        for after, words in ((45, "with D2 symmetry imposed after 45 iterations"),
+                             (150, "with D2 symmetry imposed after all iterations"),
+                             (None, "with D2 symmetry, from a random start")):
+            summary["symmetry_imposed_after"] = after
+            with mock.patch.object(protocol, "_runSummary", return_value=summary):
+                self.assertIn(words, protocol._methods()[0])
 
     def test_outputs_that_are_offered_follow_the_form(self):
         for values, wanted in (({}, {"outputVolume", "outputParticles", "outputFSC"}),

@@ -27,7 +27,8 @@ def make_step_rule(config):
     """A fresh optimiser of the kind and with the settings that an AbInitioConfig gives.
 
     SAGD's ε, its L and its line searches all count iterations, as in paper 1. A shorter run than the paper's thus ends
-    while ε is still large: pressed into the run, ε is at 1/16 after 15 % of it, and what is left goes too short a way.
+    while ε is still large: pressed into the run, ε is at 1/16 after 15 % of it, and what is left goes too short a way
+    (apoferritin after 12,000 images: 39 Å at FSC 0.5, against 11).
     """
     if config.whole_set:
         return make_optimiser("whole-step")
