@@ -13,8 +13,8 @@ from .map_results import OF_CLASSES, OF_ONE_CLASS, MapResults
 # outputs by name: an Enum would take two of one type for the same
 OUTPUTS = {"outputVolume": Volume, "outputClasses": SetOfClasses3D, "outputVolumes": SetOfVolumes,
            "outputParticles": SetOfParticles, "outputFSC": SetOfFSCs,
-           "outputRestarts": SetOfVolumes, "outputRestartsFSC": SetOfFSCs}
-OF_RESTARTS = ("outputRestarts", "outputRestartsFSC")
+           "outputRestarts": SetOfVolumes, "outputConsensus": SetOfVolumes, "outputRestartsFSC": SetOfFSCs}
+OF_RESTARTS = ("outputRestarts", "outputConsensus", "outputRestartsFSC")
 
 
 class AbInitioResults(MapResults):
@@ -44,13 +44,16 @@ class AbInitioResults(MapResults):
                 self._defineSourceRelation(self.startVolume, output)
 
     def _restartOutputs(self, folder, particles):
-        """The aligned maps of the restarts and the mean of their mutual FSC curves; {} of a single run."""
+        """The aligned maps of the restarts, for each class the mean of those that agree, and the mean of their mutual
+        FSC curves; {} of a single run."""
         path = folder.path(RESTARTS_JSON)
         if path is None:
             return {}
         pixel_size, extent = particles.getSamplingRate(), particles.getXDim() * particles.getSamplingRate()
         volumes, curves = self._createSetOfVolumes("_restarts"), self._createSetOfFSCs("_restarts")
+        agreed = self._createSetOfVolumes("_consensus")
         volumes.setSamplingRate(pixel_size)
+        agreed.setSamplingRate(pixel_size)
         reports = read_json(path)["classes"]
         for number, report in enumerate(reports, start=1):
             prefix = f"class {number}, " if len(reports) > 1 else ""
@@ -58,8 +61,9 @@ class AbInitioResults(MapResults):
                 volume = volume_object(folder.folder / entry["file"], pixel_size, label=prefix + entry["name"])
                 volume._cryosgdSeed, volume._cryosgdAgrees = Integer(entry["seed"]), Boolean(entry["agrees"])
                 volumes.append(volume)
+            agreed.append(volume_object(folder.folder / report["consensus"], pixel_size, label=f"{prefix}consensus"))
             mean, spread = np.array(report["mean_fsc"]), np.array(report["sd_fsc"])
             frequencies = np.arange(len(mean)) / extent
             for words, values in (("mean of pairs", mean), ("mean - sd", mean - spread), ("mean + sd", mean + spread)):
                 curves.append(fsc_object(prefix + words, frequencies[1:], values[1:]))
-        return {"outputRestarts": volumes, "outputRestartsFSC": curves}
+        return {"outputRestarts": volumes, "outputConsensus": agreed, "outputRestartsFSC": curves}

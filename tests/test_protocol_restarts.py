@@ -45,6 +45,15 @@ class TestRestarts(Project):
                                    atol=1e-6)
         np.testing.assert_allclose(curves["mean - sd"][1], mean - spread, atol=1e-6)
         np.testing.assert_allclose(curves["mean + sd"][1], mean + spread, atol=1e-6)
+        agreed, = protocol.outputConsensus
+        self.assertEqual((agreed.getObjLabel(), agreed.getFileName()), ("consensus", os.path.join(
+            run, report["consensus"])))
+        # their mean but for the spectra, which are made equal first
+        of_those = np.mean([read_volume(name)[0] for _, name, _, agrees in found if agrees], axis=0)
+        self.assertGreater(np.corrcoef(read_volume(agreed.getFileName())[0].ravel(), of_those.ravel())[0, 1], 0.9)
+        pairs = np.array(report["pairwise_fsc"])
+        self.assertEqual(pairs.shape, (2, 2, 17))
+        np.testing.assert_allclose(pairs[0, 1], report["mean_fsc"], atol=1e-9)
         self.assertIn(report["verdict"], protocol.summary()[0])
         self.assertIn("The maps of 2 random seeds", protocol.methods()[0])
         self.assertTrue(protocol.outputVolume.hasHalfMaps())
@@ -57,6 +66,8 @@ class TestRestarts(Project):
                          [f"class {k}, {entry['name']}" for k, of_class in enumerate(report["classes"], start=1)
                           for entry in of_class["maps"]])
         self.assertEqual(len({volume.getFileName() for volume in protocol.outputRestarts}), 4)
+        self.assertEqual([volume.getObjLabel() for volume in protocol.outputConsensus],
+                         ["class 1, consensus", "class 2, consensus"])
         curves = {curve.getObjLabel(): np.array(curve.getData()) for curve in protocol.outputRestartsFSC}
         self.assertEqual(len(curves), 6)
         np.testing.assert_allclose(curves["class 2, mean of pairs"][1], report["classes"][1]["mean_fsc"][1:], atol=1e-6)

@@ -1,13 +1,16 @@
 """Results of an ab initio run, finished or going on: volumes, classes, FSC, view directions, convergence, summary."""
 from __future__ import annotations
 
+from functools import partial
+
 import pyworkflow.protocol.params as params
 
 from ..io.abinitio_pictures import CONVERGENCE_SIZE, directions_size
+from ..io.consensus_pictures import CONSENSUS_SIZE, draw_consensus
 from ..io.convergence_pictures import draw_convergence
 from ..io.direction_pictures import draw_importance
 from ..protocols import ProtCryosgdAbInitio
-from .run_contents import assigned_angles, history_so_far, searched_directions
+from .run_contents import assigned_angles, history_so_far, prefix, restarts_of_class, searched_directions
 from .run_viewer import RunViewer
 
 FSC_NOTE = ("The poses of both halves come from one map: this says how consistent the images are, "
@@ -30,8 +33,21 @@ class CryosgdAbInitioViewer(RunViewer):
                        help="Importance distribution: where the particles' poses are looked for, the mean over the "
                             "particles, in an equal-area projection.")
 
+        several = str(self.protocol is not None and (self.protocol.restarts.get() or 1) > 1)
+        group.addParam("showRestarts", params.LabelParam, label="Agreement of the restarts", condition=several,
+                       help="Fourier shell correlation of each pair of restarts, aligned, their mean and standard "
+                            "deviation, and the resolution to which each pair agrees. The maps themselves are an "
+                            "output of the run, and so is the mean of those that agree.")
+
     def _ownViews(self):
-        return {"showHistory": self._historyViews, "showImportance": self._importanceViews}
+        return {"showHistory": self._historyViews, "showImportance": self._importanceViews,
+                "showRestarts": self._restartViews}
+
+    def _restartViews(self):
+        return [self._figureView(f"restarts, {prefix(self._folder(), k)}agreement",
+                                 partial(restarts_of_class, self._folder(), k),
+                                 lambda figure, found: draw_consensus(figure, **found), size=CONSENSUS_SIZE,
+                                 layout="constrained") for k in self._structures()]
 
     def _fscNote(self):
         return FSC_NOTE

@@ -120,10 +120,10 @@ def _write(folder, found, verdict, failed):
         "verdict": verdict, "maps": names, "left_out": failed, "reference": found.names[found.reference],
         "groups": [[found.names[i] for i in cluster] for cluster in found.clusters],
         "compared_to_a": box * pixel_size / found.radius, "resolution_a": found.resolution_a,
-        "mean_fsc": found.similarity, "fsc_mean": found.mean, "fsc_std": found.std,
+        "mean_fsc": found.similarity, "fsc_mean": found.mean, "fsc_std": found.std, "fsc_of_pairs": found.curves,
         "alignments": {name: describe(alignment, pixel_size) for name, alignment in zip(names, found.alignments)}})
     save_consensus_png(folder / "consensus.png", names=names, mean=found.mean, std=found.std,
-                       resolution_a=found.resolution_a, box_size=box, pixel_size=pixel_size,
+                       resolution_a=found.resolution_a, curves=found.curves, box_size=box, pixel_size=pixel_size,
                        title=f"{len(names)} maps, {len(names) * (len(names) - 1) // 2} pairs")
 
 

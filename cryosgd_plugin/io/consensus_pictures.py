@@ -5,22 +5,33 @@ import numpy as np
 
 from .pictures import _figure, _save
 
+CONSENSUS_SIZE = (11.0, 4.8)
 
-def save_consensus_png(path, *, names, mean, std, resolution_a, box_size, pixel_size, title):
-    """Save the mean ± standard deviation of the pairs' FSC, and the pairs' resolutions at FSC 0.5, as a PNG.
 
-    names : of the n maps; mean, std : (shells,), shell s at s / (box_size · pixel_size) 1/Å; resolution_a : (n, n) Å,
-    infinite where a pair does not agree at all. Raises InputError where the file can't be written.
-    """
-    figure = _figure(11.0, 4.8)
-    _draw_curve(figure.add_subplot(1, 2, 1), np.asarray(mean), np.asarray(std), box_size * pixel_size)
-    _draw_pairs(figure, figure.add_subplot(1, 2, 2), names, np.asarray(resolution_a, float), box_size * pixel_size)
-    figure.suptitle(title, fontsize=11)
+def save_consensus_png(path, **found):
+    """Save what `draw_consensus` draws as a PNG. Raises InputError where the file can't be written."""
+    figure = _figure(*CONSENSUS_SIZE)
+    draw_consensus(figure, **found)
     _save(figure, path)
 
 
-def _draw_curve(axes, mean, std, extent):
+def draw_consensus(figure, *, names, mean, std, resolution_a, curves, box_size, pixel_size, title):
+    """Draw the pairs' FSC with their mean ± standard deviation (paper 1 Fig. 12), and their resolutions at FSC 0.5.
+
+    names : of the n maps; mean, std : (shells,), shell s at s / (box_size · pixel_size) 1/Å; curves : (n, n, shells) of
+    the pairs; resolution_a : (n, n) Å, infinite where a pair does not agree at all
+    """
+    extent = box_size * pixel_size
+    _draw_curve(figure.add_subplot(1, 2, 1), np.asarray(mean), np.asarray(std), np.asarray(curves), extent)
+    _draw_pairs(figure, figure.add_subplot(1, 2, 2), names, np.asarray(resolution_a, float), extent)
+    figure.suptitle(title, fontsize=11)
+
+
+def _draw_curve(axes, mean, std, curves, extent):
     frequency = np.arange(len(mean)) / extent
+    pairs = curves[np.triu_indices(len(curves), 1)]
+    axes.plot(frequency[1:], pairs[:, 1:].T, color="0.7", linewidth=0.6,
+              label=["the pairs"] + [None] * (len(pairs) - 1))
     axes.fill_between(frequency[1:], (mean - std)[1:], (mean + std)[1:], color="C0", alpha=0.25, linewidth=0,
                       label="± standard deviation")
     axes.plot(frequency[1:], mean[1:], color="C0", label="mean over the pairs")

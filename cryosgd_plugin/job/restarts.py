@@ -139,11 +139,12 @@ class RestartsJob:
                            box_size=consensus.box_size, pixel_size=pixel)
         save_consensus_png(self.folder.path(PICTURES) / f"{prefix}restarts.png",
                            names=[consensus.names[i] for i in consensus.used], mean=consensus.mean, std=consensus.std,
-                           resolution_a=consensus.resolution_a, box_size=consensus.box_size, pixel_size=pixel,
-                           title=f"{len(maps)} restarts")
+                           resolution_a=consensus.resolution_a, curves=consensus.curves,
+                           box_size=consensus.box_size, pixel_size=pixel, title=f"{len(maps)} restarts")
         return dict(maps=maps, consensus=f"{RESTARTS}/{prefix}consensus.mrc", verdict=consensus.verdict,
                     mean_fsc=consensus.mean, sd_fsc=consensus.std, pairwise_mean_fsc=consensus.similarity,
-                    pairwise_resolution_a=consensus.resolution_a,
+                    pairwise_resolution_a=consensus.resolution_a, pairwise_fsc=consensus.curves,
+                    names=[consensus.names[i] for i in consensus.used],
                     groups=[[consensus.names[i] for i in cluster] for cluster in consensus.clusters],
                     left_out=consensus.failed)
 
