@@ -11,7 +11,7 @@ from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.finish import Assignment, draw_halves
 from cryosgd_plugin.engines.abinitio.grids import FULL_SUM_NSIDE, make_levels, needed_nside
 from cryosgd_plugin.engines.abinitio.memory import plan_lanes
-from cryosgd_plugin.engines.abinitio.model import SHELL_FLOOR, floored
+from cryosgd_plugin.engines.abinitio.model import SHELL_FLOOR, Model, floored
 from cryosgd_plugin.engines.abinitio.objective import Minibatch
 from cryosgd_plugin.engines.abinitio.schedule import Progress, adapt_inflation, minibatch_at, resolution_at
 from cryosgd_plugin.engines.abinitio.step_rule import make_step_rule
@@ -88,6 +88,17 @@ def test_no_step_is_divided_by_next_to_nothing():
     falling = np.where(distance <= radius, 1 / (1 + distance ** 2), 0).astype(np.float32)
     np.testing.assert_array_equal(floored(falling, falling, radius, outer=False)[usual], falling[usual])
     assert (floored(falling, falling, radius, outer=True)[usual] > falling[usual]).all()
+
+
+def test_a_class_of_few_images_slows_down():
+    """With a hundredth of the other's weight it is divided by a fifth of the mean of both."""
+    model = Model(np.zeros((2, BOX, BOX, BOX), np.float32), extent_a=BOX * PIXEL, diameter_a=120.0)
+    model.set_radius(6, BOX)
+    weight = np.where(half_volume_radius(6) <= 6, 3.0, 0.0).astype(np.float32)
+    model.accumulate(np.stack([weight, 0.01 * weight]), 50)
+    same = density()
+    first, second = model.precondition(np.stack([same, same]))
+    np.testing.assert_allclose(second, first / (0.2 * 1.01 / 2), rtol=1e-3, atol=1e-4 * np.abs(second).max())
 
 
 @pytest.mark.parametrize("change", [

@@ -129,15 +129,20 @@ def test_each_drawn_pose_stands_for_others_however_inflated_the_noise_is(engine,
     from the scores of all poses. With unbiased draws it is then unbiased at any T."""
     grid, volumes = engine.finest_grid, engine.model.volumes
     level = engine.teams(volumes)[0][-1]
-    selections = [engine.select(row) for row in ROWS]
+    # so few that of each distribution points stand for others
+    before, engine.memory.oversampling = engine.memory.oversampling, 0.5
+    try:
+        selections = [engine.select(row) for row in ROWS]
+    finally:
+        engine.memory.oversampling = before
     drawn = [i for i, selection in enumerate(selections) if selection is not None]
     assert len(drawn) > 6
+    for name in ("log_rows", "log_angles", "log_shifts"):
+        assert max(getattr(selections[i], name).max() for i in drawn) > 0.5
     batch = engine.expect([[level]], ROWS[drawn], temperature, selections=[selections[i] for i in drawn])
     matched = level.matcher.prepare(engine.load(ROWS[drawn]), engine.table, ROWS[drawn], engine.noise.spectrum)
     for number, i in enumerate(drawn):
         s = selections[i]
-        weights = [np.exp(one) for one in (s.log_rows, s.log_angles, s.log_shifts)]
-        assert max(one.max() for one in weights) > 2, "no point stands for others: no test of its weight"
         likelihood = level.scores(level.bank(), level.image_harmonics(matched.filtered[number]),
                                   harmonics(matched.ctf_power[number]).T.copy(), Selection()) - grid.log_shift_weights
         steps = (s.angles + s.turns[:, None]) % grid.polar.n_angles
@@ -145,6 +150,10 @@ def test_each_drawn_pose_stands_for_others_however_inflated_the_noise_is(engine,
                  + s.log_rows[:, None, None] + s.log_angles[:, None] + s.log_shifts)
         expected = temperature * (logsumexp(terms) - np.log(level.n_rows * grid.polar.n_angles))
         assert batch.images[number].log_evidence == pytest.approx(expected, abs=2e-3)
+        row, angle, shift = np.unravel_index(terms.argmax(), terms.shape)
+        np.testing.assert_allclose(batch.images[number].rotation,
+                                   grid.rotation(s.rows[row] % grid.n_directions, steps[row, angle]), atol=1e-6)
+        np.testing.assert_array_equal(batch.images[number].shift_a, grid.shifts_a[s.shifts[shift]])
         structure = np.exp(logsumexp(terms, axis=(1, 2)) - logsumexp(terms))
         np.testing.assert_allclose(batch.images[number].class_mass,
                                    np.bincount(s.rows // grid.n_directions, structure, level.classes), atol=1e-3)

@@ -143,6 +143,8 @@ def test_sagd_table_fits_its_memory(classes):
         pass
     kept = [packed.nbytes for packed in engine.optimiser.table.values()]
     assert kept == [ENTRY * classes] * 3 and sum(kept) <= budget
+    # of 30 gradients: minibatches of two would be 40, of three they are 27
+    assert len(sagd_engine(80, 30.5 * ENTRY * classes / 1e9, classes=classes, sagd_minibatch=1).partition) == 27
     # with room for all the minibatches are as small as was asked for
     assert [len(part) for part in sagd_engine(80, 1.0, classes=classes).partition] == [8] * 10
 
