@@ -110,9 +110,10 @@ def make_engine(sample, **change):
 
 def run(engine, monkeypatch, error):
     """The records of a run whose held-out particles all have the error that error(progress) gives."""
-    monkeypatch.setattr(engine.held_out, "_evaluate", lambda: [
-        SimpleNamespace(log_evidence=-error) for error in np.full(len(engine.held_out.rows),
-                                                                  error(engine.progress.value))])
+    def evaluate():
+        return [SimpleNamespace(log_evidence=-error(engine.progress.value))] * len(engine.held_out.rows)
+
+    monkeypatch.setattr(engine.held_out, "_evaluate", evaluate)
     return list(engine.steps())
 
 
