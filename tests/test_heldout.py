@@ -21,7 +21,7 @@ class Scripted:
 
     def __init__(self, progress=0.9, march="iterations", iterations=200, early_stop=True, whole_set=False):
         self.config = SimpleNamespace(march=march, iterations=iterations, early_stop=early_stop, whole_set=whole_set)
-        self.model = SimpleNamespace(radius=8, volumes=None)
+        self.model, self.noise = SimpleNamespace(radius=8, volumes=None), SimpleNamespace(spectrum=np.ones(9))
         self.judged = []
         self.progress = SimpleNamespace(value=progress, judge=self.judged.append)
         self.iteration, self.stopped = 0, None
@@ -30,7 +30,7 @@ class Scripted:
     def teams(self, volumes):
         return None
 
-    def expect(self, teams, rows, temperature, accumulate):
+    def expect(self, teams, rows, temperature, noise, accumulate):
         assert len(rows) == N and temperature == 1.0
         return SimpleNamespace(images=[SimpleNamespace(log_evidence=-error) for error in self.errors])
 
@@ -146,12 +146,23 @@ def test_by_need_the_march_follows_the_held_out_error(sample, monkeypatch):
     assert counts == [64, 17]
 
 
+def test_another_estimate_of_the_noise_is_no_gain(sample):
+    """The same maps under noise that is taken as less: nothing was gained at this resolution."""
+    engine = make_engine(sample)
+    first = engine.held_out.after_step()
+    engine.noise.spectrum *= 0.95
+    record = engine.held_out.after_step()
+    assert record == dict(first, held_out_gain=0.0) and engine.progress.settled
+
+
 def test_the_error_is_that_of_the_present_maps_without_inflation(sample):
     engine, inflated = make_engine(sample, iterations=12, minibatch=(20, 20)), []
     for record in engine.steps():
         assert not set(engine.queue) & set(engine.held_out.rows)
         if "held_out_error" in record:
+            present, engine.noise.spectrum = engine.noise.spectrum, engine.held_out.noise
             judge = Minibatch(engine, engine.held_out.rows, 1.0, sampled=False)
             assert record["held_out_error"] == pytest.approx(judge.value(engine.model.volumes), rel=1e-5)
+            engine.noise.spectrum = present
             inflated.append(record["noise_inflation"] > 1.5)
     assert len(inflated) >= 4 and any(inflated)
