@@ -1,8 +1,11 @@
 """The step rule of engines/optimisers that a configuration asks for."""
 from __future__ import annotations
 
+import math
+
+from ...core.symmetry import point_group
 from ..optimisers import make_optimiser
-from .memory import sagd_minibatch
+from .memory import sagd_minibatches
 
 
 def on_unseen_minibatches(config, n_particles: int, table_gb: float = None):
@@ -14,13 +17,17 @@ def on_unseen_minibatches(config, n_particles: int, table_gb: float = None):
     if config.optimiser != "sagd":
         return None
     used = min(config.max_particles or n_particles, n_particles)
-    size = config.sagd_minibatch if table_gb is None else sagd_minibatch(config, used, table_gb)
-    minibatches = round(used / size)
-    if minibatches <= config.iterations:
+    minibatches = sagd_minibatches(config, used - config.held_out_of(used), table_gb)
+    before, after = _iterations_around_symmetry(config)
+    if minibatches <= max(before, after):
         return None
+    iterations = f"{config.iterations} iterations"
+    if before and after:
+        iterations = (f"the {before} iterations before the symmetry is imposed and the {after} after it, which begin "
+                      "anew,")
     return (f"Stochastic average gradient descent averages over {minibatches} minibatches here, of which "
-            f"{config.iterations} iterations do not even see each once; give several times as many iterations as "
-            "minibatches, larger minibatches or fewer particles, or choose another step rule.")
+            f"{iterations} do not even see each once; give several times as many iterations as minibatches, larger "
+            "minibatches or fewer particles, or choose another step rule.")
 
 
 def make_step_rule(config):
@@ -38,3 +45,12 @@ def make_step_rule(config):
     if config.optimiser in ("sagd", "hessian-free"):
         settings["value_rounding"] = 1e-6  # scores are float32
     return make_optimiser(config.optimiser, **settings)
+
+
+def _iterations_around_symmetry(config):
+    """Iterations before and after a symmetry is imposed, which empties SAGD's table; without one, all are before."""
+    if len(point_group(config.symmetry)) == 1:
+        return config.iterations, 0
+    # progress goes from 0 in the first to 1 in the last; a hair for its rounding
+    before = math.ceil(config.symmetry_start * (config.iterations - 1) - 1e-6)
+    return before, config.iterations - before
