@@ -28,11 +28,28 @@ def test_sagd_table_gives_the_whole_gradient():
 
 def test_sagd_step_divides_by_the_minibatches_seen():
     problem, optimiser, x = make("diagonal"), make_optimiser("sagd"), np.zeros(SIZE)
-    for problem.batch in (0, 1, 2):
+    for problem.batch in range(5):
         new = optimiser.step(x, problem)
-        mean = sum(optimiser.table.values()) / (problem.batch + 1)
-        np.testing.assert_allclose(x - new, 2 / optimiser.lipschitz * problem.precondition(mean))
+        n = problem.batch + 1
+        mean = sum(optimiser.table.values()) / n
+        np.testing.assert_allclose(x - new, min(2, 4 / n) / optimiser.lipschitz * problem.precondition(mean))
         x = new
+
+
+@pytest.mark.parametrize("n", [9, 40])
+def test_sagd_steps_along_old_gradients_do_not_swing_wider(n):
+    """n minibatches alike, each once an epoch in random order, and ε = 2 all the time: 2 / L along gradients of an
+    epoch ago would lead ever further away."""
+    rng, x = np.random.default_rng(0), np.ones(3)
+    hessian = np.array([1.0, 0.5, 0.1])
+    problem = Given(value=lambda x: 0.5 * float(hessian @ x ** 2), gradient=lambda x: hessian * x, n_batches=n)
+    optimiser, furthest = make_optimiser("sagd", halving_steps=10 ** 6), []
+    for _ in range(20):
+        furthest.append(0.0)
+        for problem.batch in rng.permutation(n):
+            x = optimiser.step(x, problem)
+            furthest[-1] = max(furthest[-1], np.abs(x).max())
+    assert optimiser.epsilon == 2 and max(furthest) < 2 and max(furthest[-3:]) < 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS[:3])

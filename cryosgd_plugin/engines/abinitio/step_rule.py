@@ -33,9 +33,10 @@ def on_unseen_minibatches(config, n_particles: int, table_gb: float = None):
 def make_step_rule(config):
     """A fresh optimiser of the kind and with the settings that an AbInitioConfig gives.
 
-    SAGD's ε, its L and its line searches all count iterations, as in paper 1. A shorter run than the paper's thus ends
-    while ε is still large: pressed into the run, ε is at 1/16 after 15 % of it, and what is left goes too short a way
-    (apoferritin after 12,000 images: 39 Å at FSC 0.5, against 11).
+    SAGD's ε, its L and its line searches all count iterations, as in paper 1, from when the rule was made (anew where a
+    symmetry is imposed). A shorter run than the paper's thus ends while ε is still large: pressed into the run, ε is at
+    1/16 after 15 % of it, and what is left goes too short a way (apoferritin after 12,000 images: 39 Å at FSC 0.5,
+    against 11). With many minibatches it is the age of their gradients that bounds the step (optimisers/sagd.py).
     """
     if config.whole_set:
         return make_optimiser("whole-step")

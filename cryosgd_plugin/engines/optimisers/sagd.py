@@ -14,6 +14,11 @@ MOST_DOUBLINGS, MOST_HALVINGS = 20, 10
 # a minibatch's gradient so many times as long as at the last search calls for the next one: with ε = 2 and an L that
 # was found along a flat direction, twenty steps can take x away by many powers of ten
 GROWTH = 2.0
+# bound on nηε along a mean of n gradients. Minibatches that come in random order, each once an epoch, make them up to n
+# steps old: along the curvature L itself steps of more than π²/2n (about 5/n) swing wider and wider. Drawn with
+# replacement, as in paper 1, minibatches forbid no step, but fill the table slowly. The phantom in 24 minibatches, 150
+# steps to 16 Å: FSC 0.5 at 36.8 Å without the bound, at 11.4 with it
+REACH = 4.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class SagdSettings(Settings):
 
 
 class StochasticAverageGradient(Optimiser):
-    """x ← x − (ηε/L) P⁻¹ ḡ, ḡ the mean of the last gradient of every minibatch seen so far.
+    """x ← x − (min(ηε, 4/n) / L) P⁻¹ ḡ, ḡ the mean of the last gradients of the n minibatches seen so far.
 
     Paper 1 §3.3 after Schmidt, Le Roux and Bach (2017), with its slips mended: the sum is divided by the number of
     minibatches seen, the prior comes once (in the problem's gradient), and the line search, in the metric of P⁻¹, uses
@@ -86,7 +91,8 @@ class StochasticAverageGradient(Optimiser):
         holds = self._tune(x, move, square, problem)
         mean = (self.total / len(self.table)).astype(x.dtype)
         direction, full_square = self._precondition(mean, problem)
-        trial = x - float(self.step_size * self.epsilon / self.lipschitz) * direction
+        share = min(self.step_size * self.epsilon, REACH / len(self.table))
+        trial = x - float(share / self.lipschitz) * direction
         return self._arrive(x, trial, problem, full_square, minibatch_gradient_norm=square ** 0.5, epsilon=self.epsilon,
                             lipschitz=self.lipschitz, lipschitz_holds=holds, batches_seen=len(self.table))
 
