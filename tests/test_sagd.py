@@ -28,11 +28,10 @@ def test_sagd_table_gives_the_whole_gradient():
 
 def test_sagd_step_divides_by_the_minibatches_seen():
     problem, optimiser, x = make("diagonal"), make_optimiser("sagd"), np.zeros(SIZE)
-    for problem.batch in range(5):
+    for problem.batch in (0, 1, 2):
         new = optimiser.step(x, problem)
-        n = problem.batch + 1
-        mean = sum(optimiser.table.values()) / n
-        np.testing.assert_allclose(x - new, min(2, 4 / n) / optimiser.lipschitz * problem.precondition(mean))
+        mean = sum(optimiser.table.values()) / (problem.batch + 1)
+        np.testing.assert_allclose(x - new, 2 / optimiser.lipschitz * problem.precondition(mean))
         x = new
 
 
