@@ -170,7 +170,8 @@ def _define_steps(form):
     add(group, "sagdMinibatch", params.IntParam, DEFAULT.sagd_minibatch, "Particles per fixed batch",
         condition=one_of("optimiser", OPTIMISERS, ("sagd",)),
         help="Stochastic average gradient descent divides the particles once into batches of so many, at least, and "
-             "remembers the gradient of each. Typical 200.")
+             "remembers the gradient of each. Typical 200; more where that makes more batches than a fifth of the "
+             "iterations, since steps along the mean of many remembered gradients have to be short.")
     add(group, "preconditioner", params.BooleanParam, DEFAULT.preconditioner, "Precondition the steps?",
         help="Divide gradients by the CTF² weight of each Fourier voxel, so that all resolutions converge alike. No: "
              "plain gradients, to compare.")
