@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..engines.abinitio.config import BASELINES, AbInitioConfig
-from ..engines.abinitio.step_rule import on_unseen_minibatches
+from ..engines.abinitio.step_rule import on_rare_minibatches
 
 FEW_PARTICLES = 500
 # held-out particles are a tenth; fewer than a hundred of them say little about when to march on
@@ -19,7 +19,7 @@ def advice(config: AbInitioConfig, n_particles: int, restarts: int) -> list:
     """
     used = min(config.max_particles or n_particles, n_particles)
     found = (_on_particles(config, used), on_box(config), _on_optimiser(config, used),
-             on_unseen_minibatches(config, used), _on_prior(config), _on_march(config, used),
+             on_rare_minibatches(config, used), _on_prior(config), _on_march(config, used),
              _on_restarts(config, restarts))
     return [sentence for sentence in found if sentence]
 

@@ -79,11 +79,20 @@ def test_a_starving_class_is_named_once(capsys):
         "noise: try fewer classes, or another seed."]
 
 
+def test_a_class_that_starves_is_named_while_the_run_goes_on(star, tmp_path, monkeypatch, capsys):
+    """With a limit that no share reaches, each of two classes is named, once."""
+    monkeypatch.setattr("cryosgd_plugin.job.abinitio.STARVED", 4.0)
+    words = [*OPTIONS, "--iterations", "10", "--classes", "2"]
+    assert main(["abinitio", str(star), "-o", str(tmp_path / "run"), *words]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: at iteration")]
+    assert [line.split(" wins ")[0] for line in lines] == [f"Warning: at iteration 1 class {k}" for k in (1, 2)]
+
+
 def test_minibatches_that_sagd_will_not_see_are_a_warning(star, tmp_path):
     config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
                             final_resolution_a=22.0, iterations=20, optimiser="sagd", sagd_minibatch=5)
     few = "30 minibatches here, of which 20 iterations"
-    for name, change, words in (("few", {}, few), ("all", {"iterations": 30}, None)):
+    for name, change, words in (("few", {}, few), ("all", {"iterations": 60}, None)):
         with AbInitioJob(tmp_path / name, read_particles(star), replace(config, **change), source_file="x") as job:
             found = [warning for warning in job.warnings if "minibatches" in warning]
         assert len(found) == (words is not None) and all(words in warning for warning in found)

@@ -93,13 +93,14 @@ class TestAbInitioForm(Project):
         many = 20000
         usual = {"pixel_size": 4.0, "box_size": 64, "diameter_a": 150.0}
         self.assertEqual(advice(AbInitioConfig(**usual), many, 1), [])
-        self.assertEqual(advice(AbInitioConfig(**usual, optimiser="sagd", iterations=99), many, 1), [])
+        self.assertEqual(advice(AbInitioConfig(**usual, optimiser="sagd", iterations=198), many, 1), [])
         for values, n, restarts, sentence in (
                 ({}, 100, 1, "Only 100 particles will be used"), ({"max_particles": 90}, many, 1, "Only 90 particles"),
                 ({"classes": 4}, 1200, 1, "300 for each"), ({"diameter_a": 250.0}, many, 1, "hardly larger"),
                 ({"optimiser": "batch-em"}, 2000, 1, "for comparison only"),
                 ({"optimiser": "projection-matching"}, many, 1, "very long"),
                 ({"optimiser": "sagd", "iterations": 98}, many, 1, "99 minibatches here, of which 98 iterations do"),
+                ({"optimiser": "sagd", "iterations": 197}, many, 1, "197 iterations see each less than 2 times"),
                 ({"optimiser": "sagd", "iterations": 130, "symmetry": "O"}, many, 1, "the 39 iterations before"),
                 ({"prior": "exponential", "positivity": False}, many, 1, "kept positive"),
                 ({"march": "need"}, 600, 1, "60 held-out particles"), ({"start": "map"}, many, 3, "your map")):

@@ -8,7 +8,7 @@ from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.schedule import Progress
-from cryosgd_plugin.engines.abinitio.step_rule import on_unseen_minibatches
+from cryosgd_plugin.engines.abinitio.step_rule import FEWEST_VISITS, on_rare_minibatches
 from cryosgd_plugin.engines.abinitio.symmetry import Symmetriser
 from cryosgd_plugin.engines.optimisers import make_optimiser
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, particles
@@ -182,13 +182,16 @@ def test_sagd_table_that_holds_no_two_gradients_is_refused():
                                        (80, dict(sagd_minibatch=3, max_particles=60)),
                                        (600, dict(sagd_minibatch=20, held_out=200))])
 def test_minibatches_that_are_warned_of_are_those_of_the_run(n, change):
-    """As many iterations as minibatches are enough, one less is warned of; held-out particles are in none."""
+    """Iterations that see each often enough are enough, one less is warned of; held-out particles are in none."""
     engine = sagd_engine(n, 1.0, **change)
     parts = len(engine.partition)
-    enough, few = (replace(engine.config, iterations=iterations) for iterations in (parts, parts - 1))
+    enough = FEWEST_VISITS * parts
     for table_gb in (1.0, None):
-        assert on_unseen_minibatches(enough, n, table_gb) is None
-        assert f"{parts} minibatches here, of which {parts - 1} iterations" in on_unseen_minibatches(few, n, table_gb)
+        none, some, fewer = (on_rare_minibatches(replace(engine.config, iterations=iterations), n, table_gb)
+                             for iterations in (enough, enough - 1, parts - 1))
+        assert none is None
+        assert f"{parts} minibatches here, of which {enough - 1} iterations see each less than 2 times" in some
+        assert f"{parts} minibatches here, of which {parts - 1} iterations do not even see each once" in fewer
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3, 0.5, 0.9, 1.0])
@@ -203,7 +206,8 @@ def test_a_symmetry_that_is_imposed_empties_the_table(start):
     config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=32.0,
                             final_resolution_a=32.0, iterations=iterations, symmetry="C2", symmetry_start=start,
                             held_out=0, optimiser="sagd", sagd_minibatch=10)
-    assert on_unseen_minibatches(config, 10 * max(before, after)) is None
-    words = on_unseen_minibatches(config, 10 * (max(before, after) + 1))
+    most = max(before, after) // FEWEST_VISITS
+    assert on_rare_minibatches(config, 10 * most) is None
+    words = on_rare_minibatches(config, 10 * (most + 1))
     wanted = f"the {before} iterations before the symmetry is imposed and the {after} after it" if before else "21 it"
     assert wanted in words

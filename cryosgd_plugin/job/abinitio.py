@@ -19,7 +19,7 @@ from ..engines.abinitio.engine import AbInitio
 from ..engines.abinitio.finish import Assignment, draw_halves
 from ..engines.abinitio.memory import plan_lanes
 from ..engines.abinitio.start import map_start
-from ..engines.abinitio.step_rule import on_unseen_minibatches
+from ..engines.abinitio.step_rule import on_rare_minibatches
 from ..io.abinitio_pictures import save_abinitio_pictures
 from ..io.result_folder import JOB, PARTICLES, PICTURES
 from ..io.source import ParticleSource
@@ -68,7 +68,7 @@ class AbInitioJob(EngineJob):
         if self.lanes < len(self.devices):
             self.warnings.append(f"The memory budget leaves work for {self.lanes} of {len(self.devices)} GPUs; raise "
                                  "--memory.")
-        unseen = on_unseen_minibatches(config, len(table), self.table_gb)
+        unseen = on_rare_minibatches(config, len(table), self.table_gb)
         self.warnings += [unseen] if unseen else []
         self.seconds = {}
         self.source = ParticleSource(table, box_size=box, diameter_a=config.diameter_a, scratch_dir=scratch_dir,

@@ -5,6 +5,7 @@ import numpy as np
 
 from ..engines.validation.half_maps import TIGHT
 from .summary import STARVED, run_facts
+from .words import class_numbers
 
 # a resolution worse than this share of the reference's was hardly won from the particles
 SUSPICIOUS = 0.6
@@ -170,7 +171,8 @@ def outcome(config, resolutions, counts, n_particles, reason, record) -> str:
         words = f"{config.classes} maps from {n_particles} particles: {each}."
         starved = [k + 1 for k, count in enumerate(counts) if count < STARVED * n_particles / config.classes]
         if starved:
-            words += f" Class {', '.join(map(str, starved))} won hardly any particles: leave its reference out."
+            words += f" {class_numbers(starved)} won hardly any particles: leave " + (
+                "its reference out." if len(starved) == 1 else "their references out.")
     best = min(resolutions)
     if SUSPICIOUS * config.initial_resolution_a < best <= config.initial_resolution_a:
         words += (f" That is hardly beyond the {config.initial_resolution_a:g} Å of the reference: the fit is "

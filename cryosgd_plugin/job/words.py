@@ -19,8 +19,8 @@ def outcome(config, n_particles, consistent, in_use, scores, counts, starved, st
         words = f"{config.classes} maps from {n_particles} particles: {each}."
         if starved:
             several, left = len(starved) > 1, config.classes - len(starved)
-            words += (f" Class{'es' if several else ''} {', '.join(map(str, starved))} won hardly any particles: look "
-                      f"whether {'their maps are structures' if several else 'its map is a structure'} at all, and "
+            words += (f" {class_numbers(starved)} won hardly any particles: look whether "
+                      f"{'their maps are structures' if several else 'its map is a structure'} at all, and "
                       f"consider {'a single class' if left == 1 else f'{left} classes'}.")
     if n_particles < FEW_PARTICLES * config.classes:
         words += (f" {n_particles} particles are few{'' if config.classes == 1 else ' for so many maps'}: take the "
@@ -32,6 +32,11 @@ def outcome(config, n_particles, consistent, in_use, scores, counts, starved, st
     if stopped:
         words += f" The iterations ended early: {stopped}."
     return words + " The hand is not determined."
+
+
+def class_numbers(numbers) -> str:
+    """Class 2; or Classes 2, 3."""
+    return f"Class{'es' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _when(imposed):

@@ -7,9 +7,12 @@ from ...core.symmetry import point_group
 from ..optimisers import make_optimiser
 from .memory import sagd_minibatches
 
+# SAGD's times through its minibatches, from which on the mean of their gradients is worth its age
+FEWEST_VISITS = 2
 
-def on_unseen_minibatches(config, n_particles: int, table_gb: float = None):
-    """A sentence where SAGD's iterations end before it has seen each minibatch once, or None.
+
+def on_rare_minibatches(config, n_particles: int, table_gb: float = None):
+    """A sentence where SAGD's iterations end before it has seen each minibatch FEWEST_VISITS times, or None.
 
     n_particles : in the input; table_gb : for its table of gradients, None for as much as that takes. Raises InputError
     where it holds fewer than two.
@@ -19,15 +22,17 @@ def on_unseen_minibatches(config, n_particles: int, table_gb: float = None):
     used = min(config.max_particles or n_particles, n_particles)
     minibatches = sagd_minibatches(config, used - config.held_out_of(used), table_gb)
     before, after = _iterations_around_symmetry(config)
-    if minibatches <= max(before, after):
+    visits = max(before, after) / minibatches
+    if visits >= FEWEST_VISITS:
         return None
     iterations = f"{config.iterations} iterations"
     if before and after:
         iterations = (f"the {before} iterations before the symmetry is imposed and the {after} after it, which begin "
                       "anew,")
+    seen = "do not even see each once" if visits < 1 else f"see each less than {FEWEST_VISITS} times"
     return (f"Stochastic average gradient descent averages over {minibatches} minibatches here, of which "
-            f"{iterations} do not even see each once; give several times as many iterations as minibatches, larger "
-            "minibatches or fewer particles, or choose another step rule.")
+            f"{iterations} {seen}; give several times as many iterations as minibatches, larger minibatches or fewer "
+            "particles, or choose another step rule.")
 
 
 def make_step_rule(config):
