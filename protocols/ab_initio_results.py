@@ -1,23 +1,25 @@
 """From an ab initio run folder to the protocol's outputs, with their relations."""
 from __future__ import annotations
 
-import numpy as np
 from pwem.objects import SetOfClasses3D, SetOfFSCs, SetOfParticles, SetOfVolumes, Volume
-from pyworkflow.object import Boolean, Integer
 
-from ..convert import fsc_object, volume_object
-from ..io.restarts import RESTARTS_JSON
-from ..io.result_folder import ResultFolder, read_json
+from ..io.agreement import RESTARTS_JSON, read_agreements
+from ..io.result_folder import ResultFolder
+from .agreement_results import append_aligned, append_curves, consensus_object
 from .map_results import OF_CLASSES, OF_ONE_CLASS, MapResults
+from .settled_outputs import SettledOutputs
 
 # outputs by name: an Enum would take two of one type for the same
 OUTPUTS = {"outputVolume": Volume, "outputClasses": SetOfClasses3D, "outputVolumes": SetOfVolumes,
            "outputParticles": SetOfParticles, "outputFSC": SetOfFSCs,
-           "outputRestarts": SetOfVolumes, "outputRestartsFSC": SetOfFSCs}
-OF_RESTARTS = ("outputRestarts", "outputRestartsFSC")
+           "outputRestarts": SetOfVolumes, "outputRestartsFSC": SetOfFSCs, "outputRestartsConsensus": Volume,
+           "outputRestartsConsensusVolumes": SetOfVolumes}
+OF_RESTARTS = tuple(name for name in OUTPUTS if name.startswith("outputRestarts"))
+# of restarts of one structure, and of several
+OF_ONE_CONSENSUS, OF_SEVERAL_CONSENSUS = ("outputRestartsConsensus",), ("outputRestartsConsensusVolumes",)
 
 
-class AbInitioResults(MapResults):
+class AbInitioResults(MapResults, SettledOutputs):
     """Mixed into the protocol: its outputs, which depend on the number of classes and on restarts."""
 
     PARTICLE_SCORES = ("rlnMaxValueProbDistribution", "rlnLogLikeliContribution", "cryosgdEffectivePoses")
@@ -26,8 +28,12 @@ class AbInitioResults(MapResults):
     def getPossibleOutputs(self):
         """Name → class of the outputs that this form leads to."""
         classes, restarts = self.numberOfClasses.get() or 1, self.restarts.get() or 1
-        absent = (OF_ONE_CLASS if classes > 1 else OF_CLASSES) + (OF_RESTARTS if restarts == 1 else ())
+        absent = OF_ONE_CLASS + OF_ONE_CONSENSUS if classes > 1 else OF_CLASSES + OF_SEVERAL_CONSENSUS
+        absent += OF_RESTARTS if restarts == 1 else ()
         return {name: kind for name, kind in OUTPUTS.items() if name not in absent}
+
+    def _isUncertain(self, name):
+        return name in OF_RESTARTS
 
     def _createOutputs(self, folder: ResultFolder):
         """Define all outputs of a finished run folder, and their relations."""
@@ -35,7 +41,7 @@ class AbInitioResults(MapResults):
         # the classes refer to it, so it has to be an output before they are filled
         self._defineOutputs(outputParticles=particles)
         outputs = {"outputFSC": self._curvesOutput(folder), **self._mapOutputs(folder, particles.getSamplingRate())}
-        outputs.update(self._restartOutputs(folder, particles))
+        outputs.update(self._restartOutputs(folder, particles.getSamplingRate()))
         self._defineOutputs(**outputs)
         self._defineTransformRelation(self.inputParticles, particles)
         for output in outputs.values():
@@ -43,23 +49,30 @@ class AbInitioResults(MapResults):
             if self.startsFromMap():
                 self._defineSourceRelation(self.startVolume, output)
 
-    def _restartOutputs(self, folder, particles):
-        """The aligned maps of the restarts and the mean of their mutual FSC curves; {} of a single run."""
-        path = folder.path(RESTARTS_JSON)
-        if path is None:
+    def _restartOutputs(self, folder, pixel_size):
+        """The aligned maps of the restarts, the mean of those that agree, and their FSC; {} of a single run."""
+        agreements = self._agreements(folder)
+        if not agreements:
             return {}
-        pixel_size, extent = particles.getSamplingRate(), particles.getXDim() * particles.getSamplingRate()
-        volumes, curves = self._createSetOfVolumes("_restarts"), self._createSetOfFSCs("_restarts")
-        volumes.setSamplingRate(pixel_size)
-        reports = read_json(path)["classes"]
-        for number, report in enumerate(reports, start=1):
-            prefix = f"class {number}, " if len(reports) > 1 else ""
-            for entry in report["maps"]:
-                volume = volume_object(folder.folder / entry["file"], pixel_size, label=prefix + entry["name"])
-                volume._cryosgdSeed, volume._cryosgdAgrees = Integer(entry["seed"]), Boolean(entry["agrees"])
-                volumes.append(volume)
-            mean, spread = np.array(report["mean_fsc"]), np.array(report["sd_fsc"])
-            frequencies = np.arange(len(mean)) / extent
-            for words, values in (("mean of pairs", mean), ("mean - sd", mean - spread), ("mean + sd", mean + spread)):
-                curves.append(fsc_object(prefix + words, frequencies[1:], values[1:]))
-        return {"outputRestarts": volumes, "outputRestartsFSC": curves}
+        aligned, curves = self._createSetOfVolumes("_restarts"), self._createSetOfFSCs("_restarts")
+        aligned.setSamplingRate(pixel_size)
+        prefixes = [f"class {number}, " if len(agreements) > 1 else "" for number in range(1, len(agreements) + 1)]
+        for agreement, prefix in zip(agreements, prefixes):
+            append_aligned(aligned, agreement, pixel_size, prefix)
+        append_curves(curves, agreements)
+        outputs = {"outputRestarts": aligned, "outputRestartsFSC": curves}
+        means = [consensus_object(agreement, pixel_size, prefix) for agreement, prefix in zip(agreements, prefixes)
+                 if agreement.agree]
+        if means and len(agreements) == 1:
+            outputs["outputRestartsConsensus"] = means[0]
+        elif means:
+            outputs["outputRestartsConsensusVolumes"] = consensus = self._createSetOfVolumes("_consensus")
+            consensus.setSamplingRate(pixel_size)
+            for mean in means:
+                consensus.append(mean)
+        return outputs
+
+    def _agreements(self, folder):
+        """What was found of the restarts of each structure; [] of a single run, or before they are compared."""
+        path = folder.path(RESTARTS_JSON)
+        return [] if path is None else read_agreements(path)

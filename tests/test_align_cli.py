@@ -149,7 +149,7 @@ def test_consensus_end_to_end(maps, capsys):
     result = json.loads((folder / "consensus.json").read_text())
     assert set(result["left_out"]) == {"empty", "missing"} and result["groups"] == [["moved", "reference"]]
     table = read_table(folder / "fsc.star", "fsc")
-    np.testing.assert_allclose(table["rlnFourierShellCorrelationUnmaskedMaps"], result["fsc_mean"], atol=1e-6)
+    np.testing.assert_allclose(table["rlnFourierShellCorrelationUnmaskedMaps"], result["mean_fsc"], atol=1e-6)
     assert (folder / "consensus.png").stat().st_size > 5000
     with pytest.raises(InputError, match="exists already"):
         command(consensus, maps / "moved.mrc", maps / "reference.mrc", "-o", folder)

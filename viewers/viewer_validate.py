@@ -130,6 +130,70 @@ class CryosgdValidateViewer(ResultViewer):
             del summary["outcome"]      # each part says its own
         return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(summary), self.formWindow)]
 
+    def _volumeViews(self):
+        folder, volume = self._folder(), self.protocol.inputVolume.get()
+        folder.part("postprocess")
+        halves = volume.getHalfMaps(asList=True) if volume is not None and volume.hasHalfMaps() else []
+        names = {"sharpened map": folder.path(VOLUME), "mask": folder.path(MASK),
+                 **{f"half {number}": os.path.abspath(path) for number, path in enumerate(halves, start=1)}}
+        return [self._volumeView("maps", names, volume.getSamplingRate() if volume is not None else None)]
+
+    def _fscViews(self):
+        return [self._fscView("Fourier shell correlation", lambda: self._folder().curves(),
+                              partial(draw_fsc, note=self._folder().part("postprocess")["convention"]))]
+
+    def _guinierViews(self):
+        return [self._pictureView("Guinier plot", lambda: self._folder().guinier(),
+                                 lambda figure, found: draw_guinier(figure, found[0], **found[1]), GUINIER_SIZE)]
+
+    def _localViews(self):
+        return [self._pictureView(
+            "local resolution", lambda: (self._folder().local(), *self._folder().sharpened()),
+            lambda figure, found: draw_local_sections(figure, found[1], found[0], found[2], "the sharpened map"),
+            LOCAL_SIZE)]
+
+    def _histogramViews(self):
+        return [self._pictureView(
+            "local resolution", lambda: self._folder().local(),
+            lambda figure, local: draw_local_histogram(figure, local, local.threshold, local.whole_a), SCAN_SIZE)]
+
+    def _conesViews(self):
+        return [self._pictureView("resolution by direction", lambda: self._folder().cones(), draw_cones, CONES_SIZE)]
+
+    def _directionViews(self):
+        particles = self.protocol.inputParticles.get()
+        if particles is None:
+            raise InputError("no particles were given whose views could be shown")
+        return [self._figureView(
+            "view directions", lambda: directions_of(particles),
+            lambda figure, angles: draw_view_directions(figure, *angles, self.protocol.symmetry.get().strip().upper()),
+            size=(10.0, 5.8))]
+
+    def _samplingViews(self):
+        return [self._pictureView("sampling", lambda: self._folder().sampling(), draw_sampling, SAMPLING_SIZE)]
+
+    def _modelFscViews(self):
+        return [self._fscView("FSC with the model", lambda: self._folder().curves(of_model=True),
+                              partial(draw_fsc, thresholds=MODEL_THRESHOLDS))]
+
+    def _modelViews(self):
+        folder = self._folder()
+        folder.part("model")
+        return [self._volumeView("model", {"sharpened map": folder.path(VOLUME),
+                                           "model": folder.path(f"{MODEL_FOLDER}/{MODEL_MAP}"),
+                                           "mask": folder.path(f"{MODEL_FOLDER}/{MASK}")})]
+
+    def _pixelScanViews(self):
+        return [self._pictureView("pixel size", lambda: self._folder().pixel_scan(),
+                                 lambda figure, found: draw_pixel_scan(figure, *found), SCAN_SIZE)]
+
+    def _summaryViews(self):
+        self._folder().part("postprocess")
+        summary = self._folder().summary()
+        if isinstance(summary["outcome"], list):
+            del summary["outcome"]      # each part says its own
+        return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(summary), self.formWindow)]
+
     def _pictureView(self, title, read, draw, size):
         """As `_figureView`, of a drawing that leaves its margins to matplotlib."""
         return self._figureView(title, read, draw, size, layout="constrained")
