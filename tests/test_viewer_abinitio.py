@@ -42,7 +42,7 @@ def history(n=60, classes=1):
 
 
 BUTTONS = ("showVolume", "showHalves", "showCompare", "showFsc", "showDirections", "showClasses", "showProgress",
-           "showHistory", "showImportance", "showSummary")
+           "showHistory", "showImportance", "showRestarts", "showAligned", "showSummary")
 
 
 def test_every_button_has_its_view(run_viewer):

@@ -32,12 +32,10 @@ def _draw_groups(axes, found):
     place = np.arange(len(groups))
     colours = [COLOURS[2] if row["group"] == found["group"] else COLOURS[0] if row["weakest"] >= needed else "#ced4da"
                for row in groups]
-    axes.bar(place, [row["weakest"] for row in groups], width=0.7, color=colours,
-             label="correlation under the operator that fits worst")
-    axes.plot(place, [row["score"] for row in groups], "o", color="black", ms=5, label="score")
-    axes.plot(place, [row["expected"] for row in groups], "_", color=COLOURS[1], ms=14, mew=2,
-              label="score that its subgroups alone would give")
-    axes.axhline(needed, color=GREY, lw=1, ls="--", label=f"which is {needed:g} or more for a group that is there")
+    bars = axes.bar(place, [row["weakest"] for row in groups], width=0.7, color=colours)
+    needed_line = axes.axhline(needed, color=GREY, lw=1, ls="--")
+    scores, = axes.plot(place, [row["score"] for row in groups], "o", color="black", ms=5)
+    expected, = axes.plot(place, [row["expected"] for row in groups], "_", color=COLOURS[1], ms=14, mew=2)
     axes.axhline(0, color=GREY, lw=0.8)
     axes.set_xticks(place, [row["group"] for row in groups], fontsize=9)
     # room above the bars for the legend
@@ -46,9 +44,9 @@ def _draw_groups(axes, found):
     axes.set_ylabel("correlation, score")
     axes.grid(True, axis="y", **GRID)
     axes.set_axisbelow(True)
-    lines, words = axes.get_legend_handles_labels()
-    order = sorted(range(len(words)), key=lambda i: words[i][0] == "s")     # the bar, what it has to reach, the scores
-    axes.legend([lines[i] for i in order], [words[i] for i in order], loc="upper left", fontsize=8.5, framealpha=0.95)
+    words = ("correlation under the operator that fits worst", f"which is {needed:g} or more for a group that is there",
+             "score", "score that its subgroups alone would give")
+    axes.legend([bars, needed_line, scores, expected], words, loc="upper left", fontsize=8.5, framealpha=0.95)
 
 
 def _draw_curves(axes, found):
