@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from pwem.objects import SetOfClasses3D, SetOfFSCs, SetOfParticles, SetOfVolumes, Volume
 
+from ..convert import volume_object
 from ..io.agreement import RESTARTS_JSON, read_agreements
 from ..io.result_folder import ResultFolder
-from .agreement_results import append_aligned, append_curves, consensus_object
+from .agreement_results import append_aligned, append_curves
 from .map_results import OF_CLASSES, OF_ONE_CLASS, MapResults
 from .settled_outputs import SettledOutputs
 
@@ -61,8 +62,8 @@ class AbInitioResults(MapResults, SettledOutputs):
             append_aligned(aligned, agreement, pixel_size, prefix)
         append_curves(curves, agreements)
         outputs = {"outputRestarts": aligned, "outputRestartsFSC": curves}
-        means = [consensus_object(agreement, pixel_size, prefix) for agreement, prefix in zip(agreements, prefixes)
-                 if agreement.agree]
+        means = [volume_object(agreement.consensus, pixel_size, label=f"{prefix}consensus" if prefix else "")
+                 for agreement, prefix in zip(agreements, prefixes) if agreement.agree]
         if means and len(agreements) == 1:
             outputs["outputRestartsConsensus"] = means[0]
         elif means:

@@ -22,12 +22,6 @@ def append_aligned(volumes, agreement, pixel_size, prefix=""):
         volumes.append(volume)
 
 
-def consensus_object(agreement, pixel_size, prefix=""):
-    """The consensus as a Scipion Volume, "consensus of 3 of 4 maps"; of maps of which some agree."""
-    return volume_object(agreement.consensus, pixel_size,
-                         label=f"{prefix}consensus of {len(agreement.groups[0])} of {len(agreement.maps)} maps")
-
-
 def consensus_words(agreement) -> str:
     """What the consensus is, and in which frame."""
     if not agreement.agree:

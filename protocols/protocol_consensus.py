@@ -10,7 +10,7 @@ from pwem.objects import SetOfFSCs, SetOfVolumes, Volume
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
-from ..convert import volume_to_mrc, volumes_in
+from ..convert import volume_object, volume_to_mrc, volumes_in
 from ..convert.maps import box_of, map_shape
 from ..core.errors import InputError
 from ..core.masks import check_mask_frame
@@ -19,7 +19,7 @@ from ..engines.align_grid import MAGNIFICATION
 from ..engines.align_maps import compared_radius
 from ..engines.consensus import sphere_radius
 from ..io.agreement import CONSENSUS_JSON, read_agreements
-from .agreement_results import append_aligned, append_curves, consensus_object, consensus_words, pair_words
+from .agreement_results import append_aligned, append_curves, consensus_words, pair_words
 from .engine_run import EngineRun, sentence_of
 from .form_fields import add_compared_resolution
 from .settled_outputs import SettledOutputs
@@ -92,7 +92,7 @@ class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
         append_curves(curves, [agreement])
         outputs = {"outputVolumes": aligned, "outputFSC": curves}
         if agreement.agree:
-            outputs["outputVolume"] = consensus_object(agreement, pixel_size)
+            outputs["outputVolume"] = volume_object(agreement.consensus, pixel_size)
         self._defineOutputs(**outputs)
         for pointer in self.inputVolumes:
             for output in outputs.values():

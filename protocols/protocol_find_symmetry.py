@@ -81,12 +81,11 @@ class ProtCryosgdFindSymmetry(SettledOutputs, EngineRun, EMProtocol):
 
     def createOutputStep(self, settings):
         """The map on the group's axes; none where the verdict is C1."""
-        figures, source = self.figures(), self.inputVolume.get()
-        if figures["turned_to"] == "C1":
+        source = self.inputVolume.get()
+        if self.figures()["turned_to"] == "C1":
             return
         halves = [self._turned(half) for half in (1, 2)] if source.hasHalfMaps() else None
-        turned = volume_object(self._turned(), source.getSamplingRate(), halves,
-                               label=f"on the axes of {figures['turned_to']}")
+        turned = volume_object(self._turned(), source.getSamplingRate(), halves)
         if source.hasOrigin():
             # it was turned about the middle of the box, which stays where it is
             turned.setOrigin(source.getOrigin().clone())

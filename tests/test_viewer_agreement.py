@@ -188,7 +188,7 @@ def test_symmetry(project, samples):
     assert "has no axes" in message(viewer, "showTurned"), "there is no output yet"
     protocol = viewer.protocol
     path = protocol._getExtraPath("run", "on_axes.mrc")
-    protocol._defineOutputs(outputVolume=volume_object(path, PIXEL, (path, path), label="on the axes of C3"))
+    protocol._defineOutputs(outputVolume=volume_object(path, PIXEL, (path, path)))
     view, = views(viewer, "showTurned")
     assert [label for label, _ in view.offered] == ["on the axes of C3", "as it came", "on the axes of C3, half 1",
                                                     "on the axes of C3, half 2"]

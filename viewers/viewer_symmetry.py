@@ -52,11 +52,10 @@ class CryosgdSymmetryViewer(ResultViewer):
         return [TableView(f"CryoSGD: symmetry of {self.protocol.getRunName()}", rows, self.formWindow)]
 
     def _turnedViews(self):
+        label = f"on the axes of {self._figures()['turned_to']}"
         turned, source = getattr(self.protocol, "outputVolume", None), self.protocol.inputVolume.get()
         if turned is None:
-            self._figures()
             raise InputError("no map was turned: the verdict is C1, which has no axes")
-        label = turned.getObjLabel()
         offered = [(label, opener_of(turned, label))]
         offered += [(f"{label}, half {number}", partial(open_volume, path, turned.getSamplingRate(), f"half {number}"))
                     for number, path in enumerate(turned.getHalfMaps(asList=True) if turned.hasHalfMaps() else (), 1)]

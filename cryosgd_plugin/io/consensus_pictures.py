@@ -39,7 +39,8 @@ def _draw_curves(axes, agreement):
     largest, pairs = set(agreement.groups[0]), len(agreement.curves)
     axes.axhline(0.0, color=GREY, lw=0.8)
     axes.axhline(0.5, color=GREY, lw=1, ls="--")
-    labels = {True: "pair of the largest group", False: "other pair" if agreement.agree else "pair"}
+    several = agreement.agree and len(agreement.groups) > 1
+    labels = {True: "pair of the largest group" if several else "pair", False: "other pair" if several else "pair"}
     for pair, values in agreement.curves.items():
         inside = agreement.agree and largest.issuperset(pair)
         axes.plot(frequency, values[1:], color=COLOURS[0] if inside else COLOURS[1],

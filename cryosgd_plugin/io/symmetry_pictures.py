@@ -11,6 +11,8 @@ SYMMETRY_SIZE = (12.5, 5.6)
 # groups whose curves can be told apart
 MOST_CURVES = 5
 LINE_LETTERS = 150
+# places for bars, so that the bar of a single group is no wall
+LEAST_PLACES = 6
 
 
 def draw_symmetry(figure, found):
@@ -38,6 +40,7 @@ def _draw_groups(axes, found):
     expected, = axes.plot(place, [row["expected"] for row in groups], "_", color=COLOURS[1], ms=14, mew=2)
     axes.axhline(0, color=GREY, lw=0.8)
     axes.set_xticks(place, [row["group"] for row in groups], fontsize=9)
+    axes.set_xlim(-0.7, max(len(groups), LEAST_PLACES) - 0.3)
     # room above the bars for the legend
     axes.set_ylim(min(-0.05, min(row["weakest"] for row in groups) - 0.05), 1.35)
     axes.set_yticks(np.linspace(0, 1, 6))
