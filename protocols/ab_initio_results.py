@@ -13,11 +13,8 @@ from .settled_outputs import SettledOutputs
 # outputs by name: an Enum would take two of one type for the same
 OUTPUTS = {"outputVolume": Volume, "outputClasses": SetOfClasses3D, "outputVolumes": SetOfVolumes,
            "outputParticles": SetOfParticles, "outputFSC": SetOfFSCs,
-           "outputRestarts": SetOfVolumes, "outputRestartsFSC": SetOfFSCs, "outputRestartsConsensus": Volume,
-           "outputRestartsConsensusVolumes": SetOfVolumes}
-OF_RESTARTS = tuple(name for name in OUTPUTS if name.startswith("outputRestarts"))
-# of restarts of one structure, and of several
-OF_ONE_CONSENSUS, OF_SEVERAL_CONSENSUS = ("outputRestartsConsensus",), ("outputRestartsConsensusVolumes",)
+           "outputRestarts": SetOfVolumes, "outputConsensus": SetOfVolumes, "outputRestartsFSC": SetOfFSCs}
+OF_RESTARTS = ("outputRestarts", "outputConsensus", "outputRestartsFSC")
 
 
 class AbInitioResults(MapResults, SettledOutputs):
@@ -29,8 +26,7 @@ class AbInitioResults(MapResults, SettledOutputs):
     def getPossibleOutputs(self):
         """Name → class of the outputs that this form leads to."""
         classes, restarts = self.numberOfClasses.get() or 1, self.restarts.get() or 1
-        absent = OF_ONE_CLASS + OF_ONE_CONSENSUS if classes > 1 else OF_CLASSES + OF_SEVERAL_CONSENSUS
-        absent += OF_RESTARTS if restarts == 1 else ()
+        absent = (OF_ONE_CLASS if classes > 1 else OF_CLASSES) + (OF_RESTARTS if restarts == 1 else ())
         return {name: kind for name, kind in OUTPUTS.items() if name not in absent}
 
     def _isUncertain(self, name):
@@ -51,27 +47,23 @@ class AbInitioResults(MapResults, SettledOutputs):
                 self._defineSourceRelation(self.startVolume, output)
 
     def _restartOutputs(self, folder, pixel_size):
-        """The aligned maps of the restarts, the mean of those that agree, and their FSC; {} of a single run."""
+        """The aligned maps of the restarts, of each class the mean of those that agree (where any do), and their FSC;
+        {} of a single run."""
         agreements = self._agreements(folder)
         if not agreements:
             return {}
-        aligned, curves = self._createSetOfVolumes("_restarts"), self._createSetOfFSCs("_restarts")
-        aligned.setSamplingRate(pixel_size)
-        prefixes = [f"class {number}, " if len(agreements) > 1 else "" for number in range(1, len(agreements) + 1)]
-        for agreement, prefix in zip(agreements, prefixes):
+        aligned, consensus = self._createSetOfVolumes("_restarts"), self._createSetOfVolumes("_consensus")
+        for volumes in (aligned, consensus):
+            volumes.setSamplingRate(pixel_size)
+        for number, agreement in enumerate(agreements, start=1):
+            prefix = f"class {number}, " if len(agreements) > 1 else ""
             append_aligned(aligned, agreement, pixel_size, prefix)
+            if agreement.agree:
+                consensus.append(volume_object(agreement.consensus, pixel_size, label=f"{prefix}consensus"))
+        curves = self._createSetOfFSCs("_restarts")
         append_curves(curves, agreements)
         outputs = {"outputRestarts": aligned, "outputRestartsFSC": curves}
-        means = [volume_object(agreement.consensus, pixel_size, label=f"{prefix}consensus" if prefix else "")
-                 for agreement, prefix in zip(agreements, prefixes) if agreement.agree]
-        if means and len(agreements) == 1:
-            outputs["outputRestartsConsensus"] = means[0]
-        elif means:
-            outputs["outputRestartsConsensusVolumes"] = consensus = self._createSetOfVolumes("_consensus")
-            consensus.setSamplingRate(pixel_size)
-            for mean in means:
-                consensus.append(mean)
-        return outputs
+        return {**outputs, "outputConsensus": consensus} if consensus.getSize() else outputs
 
     def _agreements(self, folder):
         """What was found of the restarts of each structure; [] of a single run, or before they are compared."""

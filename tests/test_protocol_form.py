@@ -110,7 +110,7 @@ class TestAbInitioForm(Project):
         for values, wanted in (({}, {"outputVolume", "outputParticles", "outputFSC"}),
                                ({"numberOfClasses": 2, "restarts": 2},
                                 {"outputClasses", "outputVolumes", "outputParticles", "outputFSC", "outputRestarts",
-                                 "outputRestartsFSC"})):
+                                 "outputConsensus", "outputRestartsFSC"})):
             offered = dict(self.ab_initio(**values).iterOutputAttributes(includePossible=True))
             self.assertEqual(set(offered), wanted)
             self.assertTrue(all(isinstance(kind, type) for kind in offered.values()))

@@ -58,14 +58,20 @@ class TestRestarts(Project):
         """The mean of the maps that agree is an output, and none where no two do."""
         agreeing = report["groups"][0]
         if len(agreeing) == 1:
-            self.assertFalse(hasattr(protocol, "outputRestartsConsensus"))
+            self.assertFalse(hasattr(protocol, "outputConsensus"))
             self.assertIn("There is no consensus", protocol.summary()[1])
             return
-        consensus = protocol.outputRestartsConsensus
+        consensus, = [volume.clone() for volume in protocol.outputConsensus]
+        self.assertEqual(consensus.getObjLabel(), "consensus")
         self.assertEqual(consensus.getFileName(), protocol._getExtraPath("run", report["consensus"]))
+        # their mean but for the spectra, which are made equal first
+        of_those = np.mean([read_volume(volume.getFileName())[0] for volume in protocol.outputRestarts
+                            if volume._cryosgdAgrees.get()], axis=0)
+        mean = read_volume(consensus.getFileName())[0]
+        self.assertGreater(np.corrcoef(mean.ravel(), of_those.ravel())[0, 1], 0.9)
         self.assertNotEqual(consensus.getFileName(), protocol.outputVolume.getFileName())
         self.assertFalse(consensus.hasHalfMaps())
-        self.assertIn((RELATION_SOURCE, consensus.getObjId()), relations(protocol, self.simulation))
+        self.assertIn((RELATION_SOURCE, protocol.outputConsensus.getObjId()), relations(protocol, self.simulation))
         self.assertIn(f"in the frame of {report['chosen']}", protocol.summary()[1])
 
     def test_continued_with_other_restarts_the_outputs_are_those_of_the_new_run(self):
@@ -97,9 +103,7 @@ class TestRestarts(Project):
         np.testing.assert_allclose(curves["class 2, restart_01 and restart_02"][1],
                                    report["classes"][1]["mean_fsc"][1:], atol=1e-6)
         agreeing = [k for k, of_class in enumerate(report["classes"], start=1) if len(of_class["groups"][0]) > 1]
-        self.assertFalse(hasattr(protocol, "outputRestartsConsensus"))
-        means = getattr(protocol, "outputRestartsConsensusVolumes", [])
-        self.assertEqual([volume.getObjLabel() for volume in means],
+        self.assertEqual([volume.getObjLabel() for volume in getattr(protocol, "outputConsensus", [])],
                          [f"class {k}, consensus" for k in agreeing])
         self.assertEqual(sum(item.getSize() for item in protocol.outputClasses), 60)
 

@@ -32,12 +32,11 @@ class CryosgdAbInitioViewer(AgreementViews, RunViewer):
         group.addParam("showImportance", params.LabelParam, label="View directions searched",
                        help="Importance distribution: where the particles' poses are looked for, the mean over the "
                             "particles, in an equal-area projection.")
-
-        restarts = str((self.protocol.restarts.get() or 1) > 1)
-        group.addParam("showRestarts", params.LabelParam, label="Restarts: do they agree?", condition=restarts,
+        several = str(self.protocol is not None and (self.protocol.restarts.get() or 1) > 1)
+        group.addParam("showRestarts", params.LabelParam, label="Agreement of the restarts", condition=several,
                        help=PAIRS_HELP)
-        group.addParam("showAligned", params.LabelParam, label="Restarts and consensus, side by side",
-                       condition=restarts, help=MAPS_HELP)
+        group.addParam("showAligned", params.LabelParam, label="Restarts and consensus side by side",
+                       condition=several, help=MAPS_HELP)
 
     def _ownViews(self):
         return {"showHistory": self._historyViews, "showImportance": self._importanceViews,

@@ -17,8 +17,8 @@ class CryosgdConsensusViewer(AgreementViews, ResultViewer):
 
     def _defineParams(self, form):
         form.addSection(label="Visualization")
-        form.addParam("showPairs", params.LabelParam, label="Do the maps agree?", help=PAIRS_HELP)
-        form.addParam("showAligned", params.LabelParam, label="Maps and consensus, side by side", help=MAPS_HELP)
+        form.addParam("showPairs", params.LabelParam, label="Agreement of the maps", help=PAIRS_HELP)
+        form.addParam("showAligned", params.LabelParam, label="Maps and consensus side by side", help=MAPS_HELP)
 
     def _views(self):
         return {"showPairs": lambda: self._pairViews(self._report()),
