@@ -49,7 +49,7 @@
 }
 
 @article{Gorski2005,
-    author = {G{\\'o}rski, K. M. and Hivon, E. and Banday, A. J. and Wandelt, B. D. and Hansen, F. K. and Reinecke, M.
+    author = {Górski, K. M. and Hivon, E. and Banday, A. J. and Wandelt, B. D. and Hansen, F. K. and Reinecke, M.
         and Bartelmann, M.},
     title = {{HEALPix}: a framework for high-resolution discretization and fast analysis of data distributed on the
         sphere},
@@ -110,7 +110,7 @@
 }
 
 @article{Schraudolph2007,
-    author = {Schraudolph, Nicol N. and Yu, Jin and G{\\"u}nter, Simon},
+    author = {Schraudolph, Nicol N. and Yu, Jin and Günter, Simon},
     title = {A stochastic quasi-{Newton} method for online convex optimization},
     journal = {Proceedings of Machine Learning Research},
     volume = {2},

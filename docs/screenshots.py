@@ -22,29 +22,31 @@ RUNS = ("ab initio", "refine", "validate")
 
 
 def main(folder):
-    prepare_scipion(Path(folder).resolve() / "scipion")
-    from pyworkflow.project import Manager
-
+    project = newest_project(folder)
     from cryosgd_plugin.tests.gui_session import GuiSession
-    manager = Manager()
-    made = [name for name in (PROJECT, OWN_PROJECT) if manager.hasProject(name)]
-    if not made:
-        sys.exit(f"{folder} holds no project of a demo; run `make demo` first")
-    newest = max(made, key=lambda name: os.path.getmtime(manager.getProjectPath(name)))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as rough:
-        session = GuiSession(manager.getProjectPath(newest), rough, patch)
+        session = GuiSession(project, rough, patch)
         try:
             take(session)
         finally:
             session.close()
 
 
+def newest_project(folder):
+    """Point Scipion to a demo's folder; the path of the project that was made last in it."""
+    prepare_scipion(Path(folder).resolve() / "scipion")
+    from pyworkflow.project import Manager
+    manager = Manager()
+    made = [name for name in (PROJECT, OWN_PROJECT) if manager.hasProject(name)]
+    if not made:
+        sys.exit(f"{folder} holds no project of a demo; run `make demo` first")
+    return max(map(manager.getProjectPath, made), key=os.path.getmtime)
+
+
 def take(session):
     from pyworkflow.gui.form import FormWindow
     from pyworkflow.gui.project.constants import ACTION_EDIT, ACTION_RESULTS
-    runs = {run.getObjLabel(): run for run in session.window.project.getRuns()}
-    if not set(RUNS) <= set(runs):
-        sys.exit(f"the project holds {', '.join(runs)}, not all of {', '.join(RUNS)}; run `make demo` to its end")
+    runs = runs_of(session)
     session.root.geometry("1400x860+0+0")
     select(session, runs["validate"])
     session.pump(1.0)
@@ -73,6 +75,14 @@ def take(session):
             keep(session, window, f"{name}_{eye[4:].lower()}")
             window.close()
         viewer.close()
+
+
+def runs_of(session):
+    """{label: run} of the project; ends where the demo's are not all there."""
+    runs = {run.getObjLabel(): run for run in session.window.project.getRuns()}
+    if not set(RUNS) <= set(runs):
+        sys.exit(f"the project holds {', '.join(runs)}, not all of {', '.join(RUNS)}; run `make demo` to its end")
+    return runs
 
 
 def select(session, run):

@@ -160,7 +160,8 @@ def _define_steps(form):
                     "iteration and serve for comparison only.")
     add_pair(group, "stepSize", params.FloatParam, "Step size",
              help="At the start and at the end, as a share of the whole preconditioned step. Empty: as the step rule "
-                  "needs it, 0.5 to 0.3 for most. Smaller where the map flickers from iteration to iteration.")
+                  "needs it, 0.5 to 0.3 for most, 2 for AdaGrad, which shortens its steps itself. Smaller where the "
+                  "map flickers from iteration to iteration.")
     add(group, "momentum", params.FloatParam, DEFAULT.momentum, "Momentum",
         condition=one_of("optimiser", OPTIMISERS, ("sgd-momentum", "nesterov")),
         help="Share of the former step that is taken again, from 0 to below 1. Typical 0.5, for Nesterov's method "
@@ -169,7 +170,8 @@ def _define_steps(form):
     add(group, "sagdMinibatch", params.IntParam, DEFAULT.sagd_minibatch, "Particles per fixed batch",
         condition=one_of("optimiser", OPTIMISERS, ("sagd",)),
         help="Stochastic average gradient descent divides the particles once into batches of so many, at least, and "
-             "remembers the gradient of each. Typical 200.")
+             "remembers the gradient of each. Typical 200; more where that makes more batches than a fifth of the "
+             "iterations, since steps along the mean of many remembered gradients have to be short.")
     add(group, "preconditioner", params.BooleanParam, DEFAULT.preconditioner, "Precondition the steps?",
         help="Divide gradients by the CTF² weight of each Fourier voxel, so that all resolutions converge alike. No: "
              "plain gradients, to compare.")

@@ -60,17 +60,18 @@ class HalfMapsRun(FilledForm, SettledOutputs, EngineRun):
                  "every coefficient once. Only the smallest shells differ; Yes to compare with RELION's table.")
         add(group, "seed", params.IntParam, 0, "Random seed",
             help="Of the randomised phases. Another one changes the curve by its scatter only.")
-        group = form.addGroup("Sharpening", expertLevel=LEVEL_ADVANCED)
-        add(group, "bfactor", params.FloatParam, None, "B-factor (Å²)", allowsNull=True,
-            help="Negative sharpens. Typical -40 to -150. Empty: fitted to the Guinier plot from 10 Å to the "
-                 "resolution. Give one where that range is too short (maps coarser than 7 Å), or the map looks too "
-                 "noisy; 0 for no sharpening.")
-        add(group, "mtfFile", params.FileParam, None, "MTF of the detector", allowsNull=True,
-            help="RELION's STAR file of the detector and voltage, which is divided out before sharpening. Empty: not "
-                 "corrected, the fitted B-factor then includes it.")
-        add(group, "mtfPixelSize", params.FloatParam, None, "Pixel size of the MTF (Å)", allowsNull=True,
-            help="Of the detector's own pixels on the specimen, before any binning. Empty: the map's pixel size, right "
-                 "only for unbinned images.")
+        group = form.addGroup("Sharpening")
+        group.addParam("bfactor", params.FloatParam, default=None, allowsNull=True, label="B-factor (Å²)",
+                       help="Negative sharpens. Typical -40 to -150. Empty: fitted to the Guinier plot from 10 Å to "
+                            "the resolution. Give one where that range is too short (maps coarser than 7 Å), or the "
+                            "map looks too noisy; 0 for no sharpening.")
+        group.addParam("mtfFile", params.FileParam, default=None, allowsNull=True, label="MTF of the detector",
+                       help="RELION's STAR file of the detector and voltage, which is divided out before sharpening. "
+                            "Empty: not corrected, the fitted B-factor then includes it.")
+        group.addParam("mtfPixelSize", params.FloatParam, default=None, allowsNull=True,
+                       label="Pixel size of the MTF (Å)",
+                       help="Of the detector's own pixels on the specimen, before any binning. Empty: the map's pixel "
+                            "size, right only for unbinned images.")
 
     def _defineOwnParams(self, form):
         pass

@@ -136,16 +136,17 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, ResumableRun, ProtIniti
         config = AbInitioConfig.from_dict(summary["parameters"])
         several = config.classes > 1
         used = self.outputParticles.getSize() if hasattr(self, "outputParticles") else "the"
-        symmetry = "without imposing symmetry"
-        if config.symmetry != "C1":
+        symmetry = f"with {config.symmetry} symmetry" if config.symmetry != "C1" else "without imposing symmetry"
+        # runs of former times did not say it
+        if summary.get("symmetry_imposed_after") is not None:
             after = summary["symmetry_imposed_after"]
-            symmetry = (f"with {config.symmetry} symmetry imposed after "
-                        f"{'all' if after == summary['iterations_done'] else after} iterations")
+            symmetry += f" imposed after {'all' if after == summary['iterations_done'] else after} iterations"
         start = "from a low-passed map" if config.start == "map" else "from a random start without reference"
         method = OPTIMISER_WORDS.get(config.optimiser, config.optimiser).replace(" (for comparison)", "")
-        cited = ", ".join(["Punjani2017a", "Punjani2017b", *CITED_WITH.get(config.optimiser, [])])
+        # Scipion links one key a bracket
+        cited = ", ".join(f"[{key}]" for key in ("Punjani2017a", "Punjani2017b", *CITED_WITH.get(config.optimiser, [])))
         words = (f"{f'{config.classes} initial maps were' if several else 'An initial map was'} reconstructed from "
-                 f"{used} particles by {method} [{cited}] as implemented in CryoSGD "
+                 f"{used} particles by {method} {cited} as implemented in CryoSGD "
                  f"{summary['version']}, {symmetry}, {start}. In {summary['iterations_done']} iterations the "
                  f"resolution in use went from {config.initial_resolution_a:g} to {config.final_resolution_a:g} Å, "
                  f"marginalising over the poses {'and classes ' if several else ''}of every image.")

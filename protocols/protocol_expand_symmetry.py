@@ -46,7 +46,7 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
                       pointerCondition="hasAlignmentProj", important=True, label="Particles",
                       help="Particles with poses (projection alignment) from a refinement under the symmetry below, so "
                            "that they are on its axes. Disabled particles are left out.")
-        form.addParam("symmetry", params.StringParam, default="", label="Symmetry",
+        form.addParam("symmetry", params.StringParam, default="", important=True, label="Symmetry",
                       help="Point group under which the poses were found, in RELION's orientation: C4, D7, T, O, I1 … "
                            "The set becomes 4, 14, 12, 24, 60 times as large; a subgroup (C7 of D7) is allowed where "
                            "only its axes are in question.")

@@ -91,7 +91,9 @@ class ProtCryosgdImportParticles(EMProtocol):
 
     def _validate(self):
         path = self.starFile.get()
-        if path and not os.path.isfile(path):
+        if not path:
+            return ["No STAR file is given; choose the one in which RELION, or a program like it, keeps the particles."]
+        if not os.path.isfile(path):
             return [f"The STAR file {path} does not exist; choose another one."]
         return []
 
@@ -107,7 +109,11 @@ class ProtCryosgdImportParticles(EMProtocol):
 
 def _in_words(table, star_file):
     parts = [f"{len(table)} particles of {table.box_size} px at {table.pixel_size:.4g} Å/px",
-             f"in {len(table.stack_paths)} stack(s) and {len(table.optics)} optics group(s)",
+             f"in {_count(table.stack_paths, 'stack')} and {_count(table.optics, 'optics group')}",
              "with CTF" if table.has_ctf else "without CTF",
              "with poses" if table.rotations is not None else "without poses"]
     return f"{', '.join(parts)}, from {star_file}"
+
+
+def _count(items, name):
+    return f"{len(items)} {name}{'s' if len(items) != 1 else ''}"

@@ -174,7 +174,7 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
 
     def _citations(self):
         soft = [SOFT] if MARGINALS[self.marginal.get()] == "soft" else []
-        sparse = ["Luo2020"] if REGULARISATIONS[self.regularisation.get()] == "sparse-tv" else []
+        sparse = ["Luo2020", "Luo2021"] if REGULARISATIONS[self.regularisation.get()] == "sparse-tv" else []
         return ["Punjani2017a", *soft, *sparse, "Scheres2012b", "Rosenthal2003", "Chen2013", "Gorski2005"]
 
 
@@ -182,7 +182,7 @@ def _of_maps(config):
     if config.regularisation == "wiener":
         return ""
     return ("The maps that particles were compared with were regularised by log-norm sparsity and log total variation "
-            "[Luo2020], those of each half by themselves; half-maps and FSC were not. ")
+            "[Luo2020], [Luo2021], those of each half by themselves; half-maps and FSC were not. ")
 
 
 def _words(config, mask=None):

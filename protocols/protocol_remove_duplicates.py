@@ -38,7 +38,8 @@ class ProtCryosgdRemoveDuplicates(EMProtocol):
                       label="Particles",
                       help="Of a projection alignment the shifts are applied; those of 2D classes are not used. "
                            "Disabled particles are left out.")
-        form.addParam("distance", params.FloatParam, default=None, allowsNull=True, label="Distance (Å)",
+        form.addParam("distance", params.FloatParam, default=None, allowsNull=True, important=True,
+                      label="Distance (Å)",
                       help="Particles of a micrograph whose centres are closer than this are duplicates. Typical: a "
                            "third to a half of the particle's diameter. 0 removes only the same image twice, and needs "
                            "no coordinates.")

@@ -58,7 +58,7 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
                       expertLevel=LEVEL_ADVANCED, label="Biological assembly",
                       help="Name of the assembly in the file, usually 1. Empty: the chains as they stand in the file.")
         form.addParam("fractions", params.StringParam, default="", allowsNull=True, condition=f"source!={PHANTOM}",
-                      label="Fractions",
+                      expertLevel=LEVEL_ADVANCED, label="Fractions",
                       help="Share of the particles that each structure gets, for example: 0.7 0.3. Empty: equal.")
         form.addParam("modelBfactor", params.FloatParam, default=defaults.model_bfactor_a2,
                       condition=f"source!={MAPS}", expertLevel=LEVEL_ADVANCED, label="Atomic B-factor (Å²)",
@@ -66,27 +66,36 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
 
         form.addSection(label="Images")
         form.addParam("nParticles", params.IntParam, default=1000, important=True, validators=[params.Positive],
-                      label="Number of particles")
+                      label="Number of particles",
+                      help="Of all structures together. Typical 1,000 to try a program; 10,000 or more where the "
+                           "result matters.")
         form.addParam("boxSize", params.IntParam, default=64, label="Box size (px)",
                       help="About 1.5 to 2 times the particle's diameter. The phantom fits 64 px at 4 Å/px.")
-        form.addParam("pixelSize", params.FloatParam, default=4.0, label="Pixel size (Å/px)")
-        form.addParam("addNoise", params.BooleanParam, default=True, label="Add noise?")
+        form.addParam("pixelSize", params.FloatParam, default=4.0, label="Pixel size (Å/px)",
+                      help="Of the images. Nothing finer than twice this is in them. Typical 1 to 4.")
+        form.addParam("addNoise", params.BooleanParam, default=True, label="Add noise?",
+                      help="No: the clean projections with their CTF, to look at or to test a reconstruction.")
         form.addParam("snr", params.FloatParam, default=defaults.snr, condition="addNoise", label="SNR",
                       help="Variance of the clean images over the whole box, divided by the variance of the noise. "
                            "Typical of cryo-EM: 0.01 to 0.1.")
         form.addParam("noise", params.EnumParam, choices=list(NOISE_KINDS), default=0, condition="addNoise",
-                      expertLevel=LEVEL_ADVANCED, label="Noise spectrum")
+                      expertLevel=LEVEL_ADVANCED, label="Noise spectrum",
+                      help="*white*: the same power at all frequencies.\n*coloured*: more at low frequencies, as ice "
+                           "and the detector leave it.")
         form.addParam("contrast", params.EnumParam, choices=list(CONTRASTS), default=0, expertLevel=LEVEL_ADVANCED,
                       label="Protein is", help="White is what particle programs expect; black is as recorded.")
-        form.addParam("seed", params.IntParam, default=0, label="Random seed",
+        form.addParam("seed", params.IntParam, default=0, expertLevel=LEVEL_ADVANCED, label="Random seed",
                       help="The same seed and settings give the same images.")
 
         form.addSection(label="Microscope")
-        form.addParam("voltage", params.FloatParam, default=defaults.voltage_kv, label="Voltage (kV)")
+        form.addParam("voltage", params.FloatParam, default=defaults.voltage_kv, expertLevel=LEVEL_ADVANCED,
+                      label="Voltage (kV)", help="Typical 200 or 300.")
         form.addParam("sphericalAberration", params.FloatParam, default=defaults.cs_mm,
-                      label="Spherical aberration (mm)")
+                      expertLevel=LEVEL_ADVANCED, label="Spherical aberration (mm)",
+                      help="Typical 2.7; 0.01 with a corrector.")
         form.addParam("amplitudeContrast", params.FloatParam, default=defaults.amplitude_contrast,
-                      label="Amplitude contrast", help="A fraction, 0.07 to 0.1 for protein in ice.")
+                      expertLevel=LEVEL_ADVANCED, label="Amplitude contrast",
+                      help="A fraction, 0.07 to 0.1 for protein in ice.")
         _add_range(form, "defocus", "Defocus (Å)", defaults.defocus_range_a,
                    help="Uniform over the micrographs. Typical 5000 to 30000.")
         form.addParam("astigmatism", params.FloatParam, default=defaults.astigmatism_a, expertLevel=LEVEL_ADVANCED,
@@ -94,22 +103,29 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
         _add_range(form, "phaseShift", "Phase shift (degrees)", defaults.phase_shift_range_deg,
                    expertLevel=LEVEL_ADVANCED, help="Of a phase plate: about 90. Uniform over the micrographs.")
         form.addParam("ctfBfactor", params.FloatParam, default=defaults.ctf_bfactor_a2, expertLevel=LEVEL_ADVANCED,
-                      label="Envelope B-factor (Å²)")
+                      label="Envelope B-factor (Å²)",
+                      help="How fast the microscope and motion damp the fine details: exp(-B/4d²) at resolution d. "
+                           "Typical 50 to 150; 0 for none.")
         form.addParam("particlesPerMicrograph", params.IntParam, default=defaults.particles_per_micrograph,
                       expertLevel=LEVEL_ADVANCED, label="Particles per micrograph", help="They share one CTF.")
         form.addParam("opticsGroups", params.IntParam, default=defaults.optics_groups, expertLevel=LEVEL_ADVANCED,
                       label="Optics groups", help="The micrographs are dealt to them in turn; their optics are equal.")
 
         form.addSection(label="Poses")
-        form.addParam("shiftSd", params.FloatParam, default=defaults.shift_sd_a, label="Shifts, sd (Å)",
+        form.addParam("shiftSd", params.FloatParam, default=defaults.shift_sd_a, expertLevel=LEVEL_ADVANCED,
+                      label="Shifts, sd (Å)",
                       help="Standard deviation of the particles' distance from the box centre, along x and along y.")
-        form.addParam("poses", params.EnumParam, choices=list(POSE_DISTRIBUTIONS), default=0, label="View directions")
+        form.addParam("poses", params.EnumParam, choices=list(POSE_DISTRIBUTIONS), default=0, label="View directions",
+                      help="*uniform*: from all sides alike.\n*preferred*: most of them about one axis, as particles "
+                           "that stick to the air-water interface.")
         form.addParam("concentration", params.FloatParam, default=defaults.concentration,
-                      condition="poses==1", label="Concentration",
+                      condition="poses==1", expertLevel=LEVEL_ADVANCED, label="Concentration",
                       help="Of the views about the preferred axis: 0 is uniform, 5 broad, 50 sharp.")
-        line = form.addLine("Preferred axis", condition="poses==1", help="A direction in the volume.")
+        line = form.addLine("Preferred axis", condition="poses==1", expertLevel=LEVEL_ADVANCED,
+                            help="A direction in the volume.")
         for axis, value in zip("XYZ", defaults.preferred_axis):
-            line.addParam(f"axis{axis}", params.FloatParam, default=value, condition="poses==1", label=axis.lower())
+            line.addParam(f"axis{axis}", params.FloatParam, default=value, condition="poses==1",
+                          expertLevel=LEVEL_ADVANCED, label=axis.lower())
         form.addParam("keepPoses", params.BooleanParam, default=False, label="Give the particles their true poses?",
                       help="Yes for a set that looks refined already; No for one that a program shall align.")
         form.addParallelSection(threads=0, mpi=0)
@@ -228,6 +244,8 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
         return [summary["outcome"]] if summary else ["No particles are simulated yet."]
 
     def _methods(self):
+        if not hasattr(self, SimulateOutputs.outputParticles.name):
+            return []
         config = self.config()
         noise = "without noise" if config.snr is None else (
             f"with {config.noise} noise at a signal-to-noise ratio of {config.snr:g}")

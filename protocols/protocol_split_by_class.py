@@ -37,7 +37,7 @@ class ProtCryosgdSplitByClass(EMProtocol):
                       pointerClass="SetOfClasses3D, SetOfClasses2D, SetOfParticles",
                       help="2D or 3D classes, or particles of a classification, which know their class. Disabled ones "
                            "are left out.")
-        form.addParam("classes", params.StringParam, default="", label="Classes",
+        form.addParam("classes", params.StringParam, default="", label="Which classes",
                       help="Their numbers (ids), such as 1, 3-5. Empty: all.")
         form.addParam("together", params.BooleanParam, default=False, label="All in one set?",
                       help="No: a set for each class. Yes: one set of all classes that are chosen.")

@@ -121,4 +121,5 @@ class ProtCryosgdValidate(HalfMapsRun, EMProtocol):
 
     def _citations(self):
         views = [] if self.inputParticles.get() is None else ["Baldwin2020", "Baldwin2021", "Naydenova2017"]
-        return ["Rosenthal2003", "Chen2013", "Cardone2013", "Tan2017", *views]
+        model = [] if self.inputModel.get() is None else ["Brown2015"]
+        return ["Rosenthal2003", "Chen2013", "Cardone2013", "Tan2017", *views, *model]

@@ -160,7 +160,7 @@ def _define_search(form):
 
 def _define_model(form):
     group = form.addGroup("Model", expertLevel=LEVEL_ADVANCED)
-    add(group, "sharedResolution", params.FloatParam, None, "Shared by the halves (Å)", allowsNull=True,
+    add(group, "sharedResolution", params.FloatParam, None, "Same reference, coarser than (Å)", allowsNull=True,
         help="Coarser than this both half-sets have the same reference, which keeps their maps in one orientation; "
              f"what agrees there is no evidence. Empty: {DEFAULT.shared_resolution_a:g}, or the initial resolution "
              "where that is coarser. More for very large particles.")

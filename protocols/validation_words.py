@@ -59,7 +59,7 @@ def _of_model(part):
     at = part["fsc_0.5_a"]
     agree = f"is 0.5 at {at:.1f} Å" if at else "is below 0.5 at all resolutions"
     words = (f"An atomic model ({part['atoms']} atoms) was brought onto the map, its density computed from electron "
-             f"scattering factors, and both compared within a mask: their FSC {agree}.")
+             f"scattering factors, and both compared by FSC within a mask [Brown2015]: it {agree}.")
     if part["mirrored"]:
         words += " The model fits the mirror image of the map better."
     if part["pixel_scan"]:

@@ -128,6 +128,10 @@ class GuiSession:
             form.setVar(name, value)
         self.pump(0.3)
 
+    def dialogs_shown(self):
+        """The dialogs that wait for a button."""
+        return _dialogs_below(self.root)
+
     def execute(self, form):
         """Press Execute; returns the protocol, which has been launched."""
         protocol = form.protocol
@@ -162,7 +166,7 @@ class GuiSession:
 
     def _watch_dialogs(self):
         """Answer dialogs, which block their caller until a button is pressed."""
-        for dialog in _dialogs_below(self.root):
+        for dialog in self.dialogs_shown():
             text = " ".join(_texts(dialog))
             if not dialog.winfo_viewable():
                 continue

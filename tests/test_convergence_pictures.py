@@ -42,9 +42,9 @@ def test_convergence_shows_every_quantity(figure, classes):
         return [record[key] for record in history]
     objective = panel(figure, "objective")
     uninflated = [record for record in history if record["noise_inflation"] < 1.05]
-    drawn = curve(objective, "objective (−log-likelihood)")
+    drawn = curve(objective, "−log-likelihood")
     np.testing.assert_array_equal(drawn.get_xdata(), [record["iteration"] for record in uninflated])
-    dotted = curve(objective, "objective, noise inflated")
+    dotted = curve(objective, "of inflated noise")
     assert dotted.get_linestyle() == ":" and len(dotted.get_xdata()) == 60 - len(uninflated)
     np.testing.assert_allclose(dotted.get_ydata(), [-record["log_likelihood"] for record in history
                                                     if record["noise_inflation"] > 1.05])

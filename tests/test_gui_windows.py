@@ -75,7 +75,8 @@ def test_the_window_fits_the_screen(window):
     assert 0 <= root.winfo_rootx() and root.winfo_rootx() + root.winfo_width() <= root.winfo_screenwidth()
     assert root.winfo_rooty() + root.winfo_height() <= root.winfo_screenheight()
     frame = window.controls.frame
-    assert frame.winfo_reqheight() <= root.winfo_height() + 1, "all controls are visible"
+    assert frame.winfo_reqheight() <= root.winfo_height() - window.status.winfo_height() + 1, "all controls are visible"
+    assert window.status.winfo_reqwidth() <= window.status.winfo_width(), "what the mouse does is told to its end"
 
 
 def test_a_click_moves_the_cross_hair(window):

@@ -1,13 +1,18 @@
 """Importance sampling: unbiased, exact where it must be, and close to the full sum with few poses."""
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
+from cryosgd_plugin.core.poses import directions_to_vectors
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
+from cryosgd_plugin.engines.abinitio.grids import make_pose_grid
 from cryosgd_plugin.engines.abinitio.importance import annealing_temperature, draw, effective_size, mixing_proportion
 from cryosgd_plugin.engines.abinitio.pose_memory import WATCHED, PoseMemory
+from cryosgd_plugin.engines.abinitio.results import ImageResult, PoseMarginals
 from cryosgd_plugin.engines.abinitio.selection import Selection
 from cryosgd_plugin.engines.abinitio.slices import back_project
+from cryosgd_plugin.ops.polar import harmonics
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 
 ROWS = np.arange(24)
@@ -118,6 +123,42 @@ def test_samples_are_unbiased_in_p(engine):
     assert np.abs(np.median(ratios.mean(axis=0)) - 1) < 0.05
 
 
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_each_drawn_pose_stands_for_others_however_inflated_the_noise_is(engine, temperature):
+    """exp(log p / T) is the sum over the drawn poses of what each stands for × its prior × its likelihood^(1/T), taken
+    from the scores of all poses. With unbiased draws it is then unbiased at any T."""
+    grid, volumes = engine.finest_grid, engine.model.volumes
+    level = engine.teams(volumes)[0][-1]
+    # so few that of each distribution points stand for others
+    before, engine.memory.oversampling = engine.memory.oversampling, 0.5
+    try:
+        selections = [engine.select(row) for row in ROWS]
+    finally:
+        engine.memory.oversampling = before
+    drawn = [i for i, selection in enumerate(selections) if selection is not None]
+    assert len(drawn) > 6
+    for name in ("log_rows", "log_angles", "log_shifts"):
+        assert max(getattr(selections[i], name).max() for i in drawn) > 0.5
+    batch = engine.expect([[level]], ROWS[drawn], temperature, selections=[selections[i] for i in drawn])
+    matched = level.matcher.prepare(engine.load(ROWS[drawn]), engine.table, ROWS[drawn], engine.noise.spectrum)
+    for number, i in enumerate(drawn):
+        s = selections[i]
+        likelihood = level.scores(level.bank(), level.image_harmonics(matched.filtered[number]),
+                                  harmonics(matched.ctf_power[number]).T.copy(), Selection()) - grid.log_shift_weights
+        steps = (s.angles + s.turns[:, None]) % grid.polar.n_angles
+        terms = (likelihood[steps, s.rows[:, None]][:, :, s.shifts] / temperature + grid.log_shift_weights[s.shifts]
+                 + s.log_rows[:, None, None] + s.log_angles[:, None] + s.log_shifts)
+        expected = temperature * (logsumexp(terms) - np.log(level.n_rows * grid.polar.n_angles))
+        assert batch.images[number].log_evidence == pytest.approx(expected, abs=2e-3)
+        row, angle, shift = np.unravel_index(terms.argmax(), terms.shape)
+        np.testing.assert_allclose(batch.images[number].rotation,
+                                   grid.rotation(s.rows[row] % grid.n_directions, steps[row, angle]), atol=1e-6)
+        np.testing.assert_array_equal(batch.images[number].shift_a, grid.shifts_a[s.shifts[shift]])
+        structure = np.exp(logsumexp(terms, axis=(1, 2)) - logsumexp(terms))
+        np.testing.assert_allclose(batch.images[number].class_mass,
+                                   np.bincount(s.rows // grid.n_directions, structure, level.classes), atol=1e-3)
+
+
 def test_memory_survives_its_state(engine):
     copy = fresh_memory(engine)
     copy.restore({name: np.array(value) for name, value in engine.memory.state().items()})
@@ -177,6 +218,75 @@ def test_the_divergence_between_visits_counts_diffuse_posteriors_too(engine):
     assert memory.store(np.arange(60), sharp, grid, 0.5) < 0.02
     turned = np.ascontiguousarray(np.rot90(volumes, axes=(1, 3)))
     assert memory.store(np.arange(60), visited(engine, turned).images, grid, 0.5) > 1
+
+
+# a mean distribution of views is kept on 768 cells, of which 1 % of what was foreseen is spread evenly
+CELLS, EVEN = 768, 0.01
+
+
+def grid_of(nside):
+    """A grid of all 12 nside² nested directions; they and the cells are each other's HEALPix parents."""
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=20.0, shift_range_a=10.0)
+    grid = make_pose_grid({4: 20.0, 8: 10.0, 16: 5.0}[nside], config, symmetry="C1")
+    assert grid.nside == nside and grid.n_directions == 12 * nside ** 2
+    return grid
+
+
+def seen_from(rows, mass):
+    """The ImageResult of an image whose posterior has the given mass on some rows of a grid."""
+    one = np.ones(1)
+    return ImageResult(0.0, 1.0, 1, 1, one, 0, np.eye(3), np.zeros(2), 1.0, PoseMarginals(
+        np.array(rows), np.array(mass), np.zeros((1, 2)), one, np.zeros(1), one))
+
+
+def test_the_divergence_is_kullback_and_leiblers():
+    """Σ p log p/q over the cells, q 99 % the visit before and 1 % even; the mean over the particles, nats. Masses that
+    do not sum to one stand for those that do."""
+    memory, grid = PoseMemory(10, 1, 10.0), grid_of(8)
+    memory.store([3, 5], [seen_from([10, 20], [0.4, 0.4]), seen_from([7], [1.0])], grid, 0.5)
+    found = memory.store([3, 5], [seen_from([20, 500], [0.25, 0.75]), seen_from([7], [1.0])], grid, 0.5)
+    moved = 0.25 * np.log(0.25 / (0.99 * 0.5 + EVEN / CELLS)) + 0.75 * np.log(0.75 / (EVEN / CELLS))
+    assert found == pytest.approx((moved - np.log(0.99 + EVEN / CELLS)) / 2, rel=1e-5)
+    # not the other way round, and against the last visit, not the first
+    found = memory.store([3], [seen_from([20], [1.0])], grid, 0.5)
+    assert found == pytest.approx(-np.log(0.99 * 0.25 + EVEN / CELLS), rel=1e-5)
+
+
+def test_the_same_view_of_another_structure_is_another():
+    memory, grid = PoseMemory(1, 2, 10.0), grid_of(8)
+    memory.store([0], [seen_from([10, CELLS + 10], [0.9, 0.1])], grid, 0.5)
+    found = memory.store([0], [seen_from([CELLS + 10], [1.0])], grid, 0.5)
+    assert found == pytest.approx(-np.log(0.99 * 0.1 + EVEN / (2 * CELLS)), rel=1e-5)
+
+
+def test_divergences_are_of_the_cells_whatever_the_grid():
+    """A direction of a coarse grid is spread over its four cells, the four of a fine one that share a cell are one."""
+    memory, coarse, fine = PoseMemory(1, 1, 10.0), grid_of(4), grid_of(16)
+    memory.store([0], [seen_from([30, 31], [0.8, 0.2])], coarse, 0.1)
+    of_cells = 0.99 * np.array([0.8, 0.2]) / 4 + EVEN / CELLS
+    found = memory.store([0], [seen_from([30, 31], [0.5, 0.5])], coarse, 0.2)
+    assert found == pytest.approx((0.5 * np.log(0.125 / of_cells)).sum(), rel=1e-5)
+    # cell 121 is the second of coarse direction 30's, and has fine directions 484 to 487
+    found = memory.store([0], [seen_from([484, 487], [0.5, 0.5])], fine, 0.3)
+    assert found == pytest.approx(-np.log(0.99 * 0.125 + EVEN / CELLS), rel=1e-5)
+    found = memory.store([0], [seen_from([485], [1.0])], fine, 0.4)
+    assert found == pytest.approx(-np.log(0.99 + EVEN / CELLS), rel=1e-4)
+
+
+def test_a_coarse_direction_keeps_its_mass_however_many_cells_it_stands_for():
+    """Two views of a spiral, one with the most of the cells nearest to it, one with the fewest."""
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=20.0, shift_range_a=10.0, quadrature="saff-kuijlaars")
+    memory, grid = PoseMemory(1, 1, 10.0), make_pose_grid(60.0, config, symmetry="C1")
+    closeness = directions_to_vectors(memory.average_directions) @ directions_to_vectors(grid.directions).T
+    share = np.bincount(closeness.argmax(axis=1), minlength=grid.n_directions)
+    views = np.array([share.argmax(), share.argmin()])
+    assert grid.n_directions == 126 and share[views[0]] > 1.5 * share[views[1]] > 0
+    memory.store([0], [seen_from(views, [0.8, 0.2])], grid, 0.5)
+    found = memory.store([0], [seen_from(views, [0.5, 0.5])], grid, 0.5)
+    p, before = (np.array(mass) / share[views] for mass in ([0.5, 0.5], [0.8, 0.2]))
+    assert found == pytest.approx((0.5 * np.log(p / (0.99 * before + EVEN / CELLS))).sum(), rel=1e-4)
 
 
 def test_of_many_particles_some_are_watched(engine):

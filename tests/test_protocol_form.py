@@ -5,6 +5,7 @@ import importlib.util
 import json
 import unittest
 from types import SimpleNamespace
+from unittest import mock
 
 # plain unittest: Scipion's own test runner runs this file too, and a Scipion need not have pytest
 if importlib.util.find_spec("pwem") is None:
@@ -92,19 +93,30 @@ class TestAbInitioForm(Project):
         many = 20000
         usual = {"pixel_size": 4.0, "box_size": 64, "diameter_a": 150.0}
         self.assertEqual(advice(AbInitioConfig(**usual), many, 1), [])
-        self.assertEqual(advice(AbInitioConfig(**usual, optimiser="sagd", iterations=100), many, 1), [])
+        self.assertEqual(advice(AbInitioConfig(**usual, optimiser="sagd", iterations=99), many, 1), [])
         for values, n, restarts, sentence in (
                 ({}, 100, 1, "Only 100 particles will be used"), ({"max_particles": 90}, many, 1, "Only 90 particles"),
                 ({"classes": 4}, 1200, 1, "300 for each"), ({"diameter_a": 250.0}, many, 1, "hardly larger"),
                 ({"optimiser": "batch-em"}, 2000, 1, "for comparison only"),
                 ({"optimiser": "projection-matching"}, many, 1, "very long"),
-                ({"optimiser": "sagd", "iterations": 99}, many, 1, "100 minibatches here"),
+                ({"optimiser": "sagd", "iterations": 98}, many, 1, "99 minibatches here, of which 98 iterations do"),
+                ({"optimiser": "sagd", "iterations": 130, "symmetry": "O"}, many, 1, "the 39 iterations before"),
                 ({"prior": "exponential", "positivity": False}, many, 1, "kept positive"),
                 ({"march": "need"}, 600, 1, "60 held-out particles"), ({"start": "map"}, many, 3, "your map")):
             found = advice(AbInitioConfig(**{**usual, **values}), n, restarts)
             self.assertEqual(len(found), 1, (values, found))
             self.assertIn(sentence, found[0])
         self.assertIn("Only 100 particles", self.ab_initio(maxParticles=100).warnings()[0])
+
+    def test_methods_say_when_the_symmetry_was_imposed(self):
+        protocol = self.ab_initio(symmetry="D2")
+        summary = {"parameters": protocol.config().to_dict(), "version": "0.1.0", "iterations_done": 150}
+        for after, words in ((45, "with D2 symmetry imposed after 45 iterations"),
+                             (150, "with D2 symmetry imposed after all iterations"),
+                             (None, "with D2 symmetry, from a random start")):
+            summary["symmetry_imposed_after"] = after
+            with mock.patch.object(protocol, "_runSummary", return_value=summary):
+                self.assertIn(words, protocol._methods()[0])
 
     def test_outputs_that_are_offered_follow_the_form(self):
         for values, wanted in (({}, {"outputVolume", "outputParticles", "outputFSC"}),

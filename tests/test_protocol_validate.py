@@ -104,7 +104,7 @@ class TestHalfMaps(Project):
                      "[Tan2017]", "600 with symmetry mates", "300 atoms", "[Naydenova2017]"):
             self.assertIn(part, words)
         cited = protocol.getCitations()
-        self.assertEqual(len(cited), 7)
+        self.assertEqual(len(cited), 8)
         for key, reference in cited.items():
             self.assertNotEqual(key, reference, "a reference that the plugin lacks")
             self.assertIn(f"][{key}]]", " ".join(protocol.methods()), "where the text cites it, Scipion sets a link")
@@ -191,7 +191,7 @@ class TestHalfMaps(Project):
             self.assertIn(part, sentence)
 
     def test_the_form_is_short_and_explained(self):
-        for protocol_class, visible in ((ProtCryosgdValidate, 5), (ProtCryosgdPostprocess, 2)):
+        for protocol_class, visible in ((ProtCryosgdValidate, 8), (ProtCryosgdPostprocess, 5)):
             section = self.newProtocol(protocol_class).getDefinition().getSection("Input")
             fields = [(name, param, group) for name, param, group in flat(section) if param.help.hasValue()]
             self.assertEqual(len([1 for _, param, group in fields if not param.isExpert()]), visible)

@@ -50,7 +50,7 @@ def agree(found, operators):
     np.testing.assert_allclose(gpu.results.shifts_a, cpu.results.shifts_a, atol=0.01 * PIXEL)
     np.testing.assert_allclose(gpu.results.log_gain, cpu.results.log_gain, atol=1e-3)
     np.testing.assert_allclose(gpu.results.entropy, cpu.results.entropy, atol=5e-3)
-    np.testing.assert_allclose(gpu.noise, cpu.noise, rtol=1e-4)
+    np.testing.assert_allclose(gpu.noise, cpu.noise, rtol=1e-3)
     np.testing.assert_allclose(gpu.results.scale, cpu.results.scale, atol=1e-3)
     assert np.linalg.norm(gpu.whole - cpu.whole) < 1e-3 * np.linalg.norm(cpu.whole)
     # where a voxel's weight is next to none an unregularised map shows every rounding
@@ -108,8 +108,8 @@ def test_weak_images_agree_on_average(xp):
     (cpu, records), (gpu, gpu_records) = on_both(xp, CONFIG, n=100, noise_sd=1.0)
     assert records[0]["broad"] > 0.3 and gpu_records[0]["broad"] == pytest.approx(records[0]["broad"], abs=0.02)
     np.testing.assert_allclose(gpu.results.entropy, cpu.results.entropy, atol=0.3)
-    # as far as a hundred of them tell anything
-    assert fsc(gpu.whole[0], cpu.whole[0])[1:5].min() > 0.95
+    # as far as a hundred of them tell anything, each at fifty poses
+    assert fsc(gpu.whole[0], cpu.whole[0])[1:5].min() > 0.9
     np.testing.assert_allclose(gpu.noise[:, :, 1:], cpu.noise[:, :, 1:], rtol=0.02)
 
 

@@ -1,9 +1,17 @@
 """SAGD: its table of gradients, its Lipschitz constant, its ε, and the one partition it needs."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.abinitio.engine import AbInitio
+from cryosgd_plugin.engines.abinitio.schedule import Progress
+from cryosgd_plugin.engines.abinitio.step_rule import on_unseen_minibatches
+from cryosgd_plugin.engines.abinitio.symmetry import Symmetriser
 from cryosgd_plugin.engines.optimisers import make_optimiser
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, particles
 from cryosgd_plugin.tests.optimiser_problems import KINDS, MINIBATCHES, SIZE, Given, make, padded, run
 
 
@@ -25,6 +33,22 @@ def test_sagd_step_divides_by_the_minibatches_seen():
         mean = sum(optimiser.table.values()) / (problem.batch + 1)
         np.testing.assert_allclose(x - new, 2 / optimiser.lipschitz * problem.precondition(mean))
         x = new
+
+
+@pytest.mark.parametrize("n", [9, 40])
+def test_sagd_steps_along_old_gradients_do_not_swing_wider(n):
+    """n minibatches alike, each once an epoch in random order, and ε = 2 all the time: 2 / L along gradients of an
+    epoch ago would lead ever further away."""
+    rng, x = np.random.default_rng(0), np.ones(3)
+    hessian = np.array([1.0, 0.5, 0.1])
+    problem = Given(value=lambda x: 0.5 * float(hessian @ x ** 2), gradient=lambda x: hessian * x, n_batches=n)
+    optimiser, furthest = make_optimiser("sagd", halving_steps=10 ** 6), []
+    for _ in range(20):
+        furthest.append(0.0)
+        for problem.batch in rng.permutation(n):
+            x = optimiser.step(x, problem)
+            furthest[-1] = max(furthest[-1], np.abs(x).max())
+    assert optimiser.epsilon == 2 and max(furthest) < 2 and max(furthest[-3:]) < 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS[:3])
@@ -115,3 +139,71 @@ def test_sagd_needs_one_partition():
     problem.batch = 8
     with pytest.raises(InputError, match="minibatch 8 does not exist; they are 0 to 7"):
         optimiser.step(np.zeros(SIZE), problem)
+
+
+def sagd_engine(n, table_gb, **change):
+    source, table = particles(n, noise_sd=0.5, seed=3)
+    return AbInitio(AbInitioConfig(**{**dict(
+        pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=32.0, final_resolution_a=32.0,
+        iterations=10, shift_range_a=10.0, held_out=0, optimiser="sagd", sagd_minibatch=8), **change}), table, source,
+        table_gb=table_gb)
+
+
+# shells 0 to 6 and a margin of three: half of 18 cubed coefficients, complex64
+ENTRY = 8 * 18 * 18 * 10
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_sagd_table_fits_its_memory(classes):
+    """A budget of 3.9 gradients makes three minibatches of whatever size that takes, of all particles, each once."""
+    budget = 3.9 * ENTRY * classes
+    engine = sagd_engine(80, budget / 1e9, classes=classes)
+    assert [len(part) for part in engine.partition] == [27, 27, 26]
+    np.testing.assert_array_equal(np.sort(np.concatenate(engine.partition)), np.arange(80))
+    for _, _ in zip(engine.steps(), range(3)):
+        pass
+    kept = [packed.nbytes for packed in engine.optimiser.table.values()]
+    assert kept == [ENTRY * classes] * 3 and sum(kept) <= budget
+    # of 30 gradients: minibatches of two would be 40, of three they are 27
+    assert len(sagd_engine(80, 30.5 * ENTRY * classes / 1e9, classes=classes, sagd_minibatch=1).partition) == 27
+    # with room for all the minibatches are as small as was asked for
+    assert [len(part) for part in sagd_engine(80, 1.0, classes=classes).partition] == [8] * 10
+
+
+def test_sagd_table_that_holds_no_two_gradients_is_refused():
+    assert len(sagd_engine(80, 2.01 * ENTRY / 1e9).partition) == 2
+    with pytest.raises(InputError, match=r"hold fewer than two; raise --memory, or choose another optimiser"):
+        sagd_engine(80, 1.99 * ENTRY / 1e9)
+    with pytest.raises(InputError, match="hold fewer than two"):
+        sagd_engine(80, 2.01 * ENTRY / 1e9, classes=2)
+
+
+@pytest.mark.parametrize("n, change", [(80, dict(sagd_minibatch=5)), (80, dict(sagd_minibatch=3)),
+                                       (80, dict(sagd_minibatch=3, max_particles=60)),
+                                       (600, dict(sagd_minibatch=20, held_out=200))])
+def test_minibatches_that_are_warned_of_are_those_of_the_run(n, change):
+    """As many iterations as minibatches are enough, one less is warned of; held-out particles are in none."""
+    engine = sagd_engine(n, 1.0, **change)
+    parts = len(engine.partition)
+    enough, few = (replace(engine.config, iterations=iterations) for iterations in (parts, parts - 1))
+    for table_gb in (1.0, None):
+        assert on_unseen_minibatches(enough, n, table_gb) is None
+        assert f"{parts} minibatches here, of which {parts - 1} iterations" in on_unseen_minibatches(few, n, table_gb)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3, 0.5, 0.9, 1.0])
+def test_a_symmetry_that_is_imposed_empties_the_table(start):
+    """Counted by the schedule's own clock: neither the iterations before nor those after see all."""
+    iterations = 21
+    progress, symmetriser, before = Progress(iterations, False), Symmetriser("C2", start), 0
+    while not symmetriser.is_due(progress.value):
+        progress.advance()
+        before += 1
+    after = iterations - before
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=32.0,
+                            final_resolution_a=32.0, iterations=iterations, symmetry="C2", symmetry_start=start,
+                            held_out=0, optimiser="sagd", sagd_minibatch=10)
+    assert on_unseen_minibatches(config, 10 * max(before, after)) is None
+    words = on_unseen_minibatches(config, 10 * (max(before, after) + 1))
+    wanted = f"the {before} iterations before the symmetry is imposed and the {after} after it" if before else "21 it"
+    assert wanted in words

@@ -84,6 +84,21 @@ def test_groups_of_other_pixels_and_boxes_show_the_same_density(old_box, old_pix
         np.testing.assert_allclose(images[1], images[0], atol=1e-3 * images[0].max())
 
 
+def test_a_grey_scale_of_its_own_in_an_optics_group_makes_no_difference(tmp_path):
+    """Each image is normalised by its own background, so that neither signal nor noise of a group weighs more."""
+    images = noise_images(12, BOX, 3)
+    groups = [OpticsGroup(name, 300, 2.7, 0.1, 2.0, BOX) for name in ("a", "b")]
+    found = []
+    for scale, offset in ((1.0, 0.0), (70.0, -300.0)):
+        stacks = [make_stack(tmp_path / f"a{scale:g}.mrcs", images[:6]),
+                  make_stack(tmp_path / f"b{scale:g}.mrcs", (scale * images[6:] + offset).astype(np.float32))]
+        table = table_of(stacks, [6, 6], optics=groups, optics_of_stack=[0, 1], box=BOX)
+        with ParticleSource(table, box_size=24, diameter_a=DIAMETER) as source:
+            found.append(source.images(np.arange(12)))
+    np.testing.assert_array_equal(found[1][:6], found[0][:6])
+    np.testing.assert_allclose(found[1][6:], found[0][6:], atol=1e-4)
+
+
 def test_groups_of_other_pixels_normalised_to_the_same_signal(tmp_path):
     """White noise of one spectral density has sd 1/pixel: normalised by it, signals must agree after resampling."""
     rng = np.random.default_rng(0)

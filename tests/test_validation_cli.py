@@ -73,6 +73,9 @@ def test_postprocess_leaves_maps_tables_and_pictures(folder, tmp_path, capsys):
                                                 axis=1), atol=2e-6)
     volume, pixel_size = read_volume(ResultFolder(output).volume())
     assert volume.shape == (BOX,) * 3 and pixel_size == pytest.approx(PIXEL)
+    offered = said["deposition"]
+    assert all((output / offered[name]).exists() for name in ("primary_map", "mask", "fsc"))
+    assert 0.001 < (volume > offered["contour_level"]).mean() < 0.1, "the contour is about the chain of atoms"
     for name in ("fsc", "guinier", "volume"):
         assert (output / "pictures" / f"{name}.png").stat().st_size > 5000
 

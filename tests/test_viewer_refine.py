@@ -92,7 +92,7 @@ def test_while_the_run_goes_on(run_viewer):
         assert "80 particles, in 4 symmetric copies each (D2)" in " ".join(
             text.get_text() for text in drawn(viewer, "showDirections").texts)
         assert "80 particles" in drawn(viewer, "showParticles")._suptitle.get_text()
-        assert "Class 1, iteration 3" == drawn(viewer, "showSpectra")._suptitle.get_text()
+        assert "iteration 3" == drawn(viewer, "showSpectra")._suptitle.get_text()
         assert "same best pose in 3 of 4" in drawn(viewer, "showCertificate").axes[0].get_title()
         history = drawn(viewer, "showHistory")
         assert "3 iterations in 30 s; the halves agree to 16 Å" in history._suptitle.get_text()

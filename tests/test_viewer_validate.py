@@ -22,6 +22,7 @@ from cryosgd_plugin.tests.validation_samples import HALVES, PIXEL, write_samples
 from cryosgd_plugin.tests.viewer_samples import open_project, texts, views
 from cryosgd_plugin.viewers.figure_view import TableView
 from cryosgd_plugin.viewers.viewer_validate import CryosgdValidateViewer
+from cryosgd_plugin.viewers.viewer_volume import CryosgdVolumeViewer, VolumeView
 
 ALWAYS = ("showVolume", "showFsc", "showGuinier", "showSummary")
 OF_VALIDATION = ("showLocal", "showLocalHistogram", "showCones")
@@ -135,6 +136,20 @@ def test_what_depends_on_place_and_direction(whole, samples):
     assert f"SCF* {said['sampling']['scf_star']:.2f}" in drawn(whole, "showSampling").axes[0].get_title()
     assert "view directions of 300 particles" in texts(drawn(whole, "showViews"))
     assert f"best, {said['model']['pixel_scan']['best']:.4f}" in labels(drawn(whole, "showPixelScan").axes[0])[-1]
+
+
+def test_the_local_resolution_opened_as_a_volume_colours_the_map(project, samples, tmp_path):
+    def opened(path):
+        volume = Volume(location=str(path))
+        volume.setSamplingRate(PIXEL)
+        view, = CryosgdVolumeViewer(project=project)._visualize(volume)
+        return view
+    figure = Figure(figsize=(11, 6))
+    opened(samples / "all" / "local_resolution.mrc").draw(figure)
+    assert "on the sharpened map" in texts(figure)
+    # of another program, or alone, it is a map as others are
+    shutil.copy(samples / "all" / "local_resolution.mrc", tmp_path)
+    assert isinstance(opened(tmp_path / "local_resolution.mrc"), VolumeView)
 
 
 def test_maps_and_summary(whole):

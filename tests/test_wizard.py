@@ -210,12 +210,19 @@ def test_the_wands_of_refine_and_postprocess(form, monkeypatch):
     show(window, "maskThreshold")
     assert "Choose a map with half-maps first" in session.dialogs[-1][1]
     window.protocol.inputVolume.set(volume)
-    dialogs = acting(monkeypatch, mask.MaskDialog,
-                     lambda dialog: (dialog.choose(threshold=0.4), dialog.choose(edge_a=24.0)))
-    session.until["Mask"] = lambda: dialogs[-1]._made_with == dialogs[-1].shape
+    dialogs, ends_at = acting(monkeypatch, mask.MaskDialog,
+                              lambda dialog: (dialog.choose(threshold=0.4), dialog.choose(edge_a=24.0))), []
+
+    def drawn():
+        ends_at[:] = [dialogs[-1].winfo_rooty() + dialogs[-1].winfo_height()]
+        return dialogs[-1]._made_with == dialogs[-1].shape
+    session.until["Mask"] = drawn
+    low = window.root.winfo_screenheight() - 100
+    session.place(window, f"+300+{low}")
     session.answers["Mask"] = "OK"
     show(window, "maskEdge")
     assert [getattr(window.protocol, field).get() for field in mask.FIELDS] == [0.4, 6.0, 24.0]
+    assert ends_at[0] <= window.root.winfo_screenheight(), "the form is low on the screen, the buttons are on it"
     mean = np.mean([read_volume(half)[0] for half in volume.getHalfMaps(asList=True)], axis=0)
     expected = automatic_mask(mean, 4.0, None, mask.MaskShape(0.4, 6.0, 24.0))
     np.testing.assert_allclose(dialogs[0].mask, expected, atol=1e-5)

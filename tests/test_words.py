@@ -11,6 +11,9 @@ def test_a_starved_class_and_an_undetermined_map_are_named():
     assert "class 1 with 600 particles (60%), consistent between halves to 15.0 Å" in words
     assert "class 2 with 390 particles (39%), not consistent between halves at any resolution" in words
     assert "Class 3 won hardly any particles" in words and "consider 2 classes" in words
+    words = outcome(AbInitioConfig(**SETTINGS, classes=3), 1000, [15.0] * 3, 12.0, None, [980, 10, 10], [2, 3], None)
+    assert "Classes 2, 3 won hardly any particles: look whether their maps are structures at all" in words
+    assert "consider a single class." in words
 
 
 def test_one_map_without_starved_classes_says_nothing_of_them():

@@ -7,7 +7,12 @@ from ..core.errors import InputError
 
 UNITS = {"a": "Å", "a2": "Å²", "deg": "°", "px": "px", "gb": "GB", "mb": "MB", "s": "s", "kv": "kV", "mm": "mm"}
 WHOLE_NAMES = {"pixel_size": "pixel size (Å/px)", "working_pixel_size": "working pixel size (Å/px)",
-               "box_size": "box size (px)"}
+               "box_size": "box size (px)", "n_particles": "particles", "total_seconds": "time (s)",
+               "cpu_seconds": "CPU time (s)", "half_fsc_0143_a": "FSC of the halves 0.143 at (Å)",
+               "resolution_05_a": "resolution at FSC 0.5 (Å)", "resolution_shell_a": "last shell above 0.143 (Å)",
+               "bfactor": "B-factor (Å²)", "fsc_0.5_a": "FSC 0.5 at (Å)", "fsc_0.143_a": "FSC 0.143 at (Å)",
+               "shape_fsc_05_a": "without spherical averages, FSC 0.5 at (Å)", "scf": "SCF", "scf_star": "SCF*",
+               "deposition": "for the EMDB"}
 
 
 class FigureView(pwviewer.View):

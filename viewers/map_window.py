@@ -35,8 +35,9 @@ class MapWindow(ViewerWindow):
     def _arrange(self, width, height):
         """Place picture, controls and words in a window of this size, px, and listen to the mouse."""
         self._canvas_widget.grid(row=0, column=0, sticky="news")
-        self.controls.frame.grid(row=0, column=1, rowspan=2, sticky="ns")
-        self.status.grid(row=1, column=0, sticky="ew")
+        self.controls.frame.grid(row=0, column=1, sticky="ns")
+        # below the controls as well: what the mouse does is a long sentence
+        self.status.grid(row=1, column=0, columnspan=2, sticky="ew")
         self.root.rowconfigure(0, weight=1)
         self.root.columnconfigure(0, weight=1)
         place_window(self.root, width, height)

@@ -44,9 +44,10 @@ def draw_fsc(figure, curves, thresholds=THRESHOLDS, note=""):
                 axes.plot([crossing], [threshold], marker="v", ms=7, color=colour, mec="white", mew=0.8)
         last = max(last, float(frequency.max()))
     axes.set_xlim(0, last * 1.01)
-    # room above the curves for the legend of several
-    axes.set_ylim(min(-0.1, min(float(np.nanmin(values)) for _, _, values in curves) * 1.1),
-                  1.05 if len(curves) < 3 else 1.05 + 0.06 * len(curves))
+    low = min(-0.1, min(float(np.nanmin(values)) for _, _, values in curves) * 1.1)
+    # above the curves room for the legend, a line of which takes this share of the axes' height
+    legend = 0.03 + 0.045 * len(curves)
+    axes.set_ylim(low, low + (1.03 - low) / (1 - legend))
     axes.set_ylabel("Fourier shell correlation")
     axes.grid(True, **GRID)
     angstrom_axis(axes, "resolution (Å)")

@@ -80,8 +80,9 @@ class CryosgdRefineViewer(RunViewer):
         """(spectra of the newest iteration, side of the box in Å, title) of a class."""
         newest = history_so_far(self._folder())[-1]
         parameters = self._folder().job()["parameters"]
+        of_class = f"class {k + 1}, " if parameters["classes"] > 1 else ""
         return (newest["spectra"][k], parameters["box_size"] * parameters["pixel_size"],
-                f"Class {k + 1}, iteration {newest['iteration']}")
+                f"{of_class}iteration {newest['iteration']}")
 
     def _certificateViews(self):
         return [self._figureView("certificate", lambda: history_so_far(self._folder()), draw_certificate,

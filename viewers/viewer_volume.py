@@ -11,7 +11,11 @@ from pwem.viewers import Chimera
 
 from ..convert import volumes_in
 from ..core.errors import InputError
+from ..io.result_folder import LOCAL_MAP, VOLUME
+from ..io.validation_folder import ValidationFolder
+from ..io.validation_pictures import LOCAL_SIZE, draw_local_sections
 from ..io.volume_data import open_volume
+from .figure_view import FigureView
 
 
 class CryosgdVolumeViewer(pwviewer.Viewer):
@@ -25,7 +29,11 @@ class CryosgdVolumeViewer(pwviewer.Viewer):
             volumes = volumes_of(obj)
         except InputError as error:
             return [self.errorMessage(str(error), "Volume")]
-        return [VolumeView(f"CryoSGD: {title_of(obj, self.protocol)}", lambda: volumes, self.formWindow)]
+        title = f"CryoSGD: {title_of(obj, self.protocol)}"
+        if _is_local_resolution(obj):
+            return [FigureView(title, partial(_draw_local, os.path.abspath(obj.getFileName())), self.formWindow,
+                               LOCAL_SIZE, layout="constrained")]
+        return [VolumeView(title, lambda: volumes, self.formWindow)]
 
 
 class VolumeView(pwviewer.View):
@@ -80,6 +88,18 @@ def title_of(obj, protocol):
 def chimerax_is_installed():
     """Whether Scipion would find ChimeraX."""
     return which(Chimera.getProgram()) is not None
+
+
+def _is_local_resolution(obj):
+    """Whether a volume is the local resolution of a validation, in whose folder is the map that it colours."""
+    folder, name = os.path.split(obj.getFileName() or "")
+    return name == LOCAL_MAP and os.path.exists(os.path.join(folder, VOLUME))
+
+
+def _draw_local(path, figure):
+    folder = ValidationFolder(os.path.dirname(path))
+    volume, pixel_size = folder.sharpened()
+    draw_local_sections(figure, volume, folder.local(), pixel_size, "the sharpened map")
 
 
 def _open(path, index, pixel_size, label):

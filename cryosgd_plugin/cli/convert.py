@@ -63,7 +63,7 @@ def run(arguments) -> int:
     notes += write_particles(arguments.output, table, relion_30=arguments.relion_30)
     for note in notes:
         print(f"note: {note}")
-    groups = f", {len(table.optics)} optics group(s)"
+    groups = f", {len(table.optics)} optics group{'s' if len(table.optics) != 1 else ''}"
     print(f"wrote {arguments.output}: {len(table)} particles{'' if arguments.relion_30 else groups}")
     return 0
 

@@ -9,16 +9,22 @@ GREY = "#495057"
 TICKS_A = (100, 50, 20, 10, 5, 4, 3, 2, 1, 200, 40, 30, 15, 12, 8, 7, 6, 3.5, 2.5, 60, 25, 18, 9, 4.5, 2.2, 1.8,
            1.5, 1.2, 80, 70, 45, 35, 28, 22, 16, 14, 13, 11, 9.5, 8.5, 7.5, 6.5, 5.5, 2.8, 2.6, 2.4, 1.6, 1.4, 1.3, 1.1)
 
+LABEL_INCHES = 0.3
+
 
 def angstrom_axis(axes, label, axis="x"):
-    """Label an axis of spatial frequency (1/Å) with resolutions in Å, as many as fit beside one another."""
+    """Label an axis of spatial frequency (1/Å) with resolutions in Å, as many as fit beside one another.
+
+    Call it when the axes have their place in the figure.
+    """
     low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
     target = axes.xaxis if axis == "x" else axes.yaxis
+    wide = axes.get_position().width * axes.get_figure().get_figwidth()
+    # of the axis, for a label
+    room = (max(0.05, LABEL_INCHES / wide) if axis == "x" else 0.08) * (high - low)
     ticks = []
     for resolution in TICKS_A:
         frequency = 1 / resolution
-        # a label needs about 5 % of a wide axis, 8 % of a small one
-        room = (0.05 if axis == "x" else 0.08) * (high - low)
         if low <= frequency <= high and all(abs(frequency - other) >= room for other in ticks):
             ticks.append(frequency)
     target.set_ticks(sorted(ticks))

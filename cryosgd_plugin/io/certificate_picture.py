@@ -21,11 +21,15 @@ def draw_certificate(figure, history):
         raise InputError("the run holds no certificate: a bounded search makes one every few iterations, where its "
                          "share of the work suffices")
     figure.clear()
+    figure.subplots_adjust(left=0.06, right=0.985, top=0.9, bottom=0.16, wspace=0.27)
     lost, covered, pruned = figure.subplots(1, 3)
     n, same = sum(part["images"] for _, part in parts), sum(part["same"] for _, part in parts)
-    for axes, name, label in ((lost, "lost_nats", "nats lost against the exhaustive search"),
-                              (covered, "covered", "share of the posterior mass kept")):
-        axes.hist(np.concatenate([part[name] for _, part in parts]), bins=20, color="C0")
+    nats, kept = (np.concatenate([part[name] for _, part in parts]) for name in ("lost_nats", "covered"))
+    # a range of its own would spread differences of 1e-6 over the whole axis
+    for axes, values, within, label in (
+            (lost, nats, (min(0, nats.min()), max(1, nats.max())), "nats lost against the exhaustive search"),
+            (covered, kept, (min(0.9, kept.min()), max(1, kept.max())), "share of the posterior mass kept")):
+        axes.hist(values, bins=20, range=within, color="C0")
         axes.set(xlabel=label, ylabel="images")
     lost.set_title(f"same best pose in {same} of {n}", fontsize=9)
     above, bounds = (sum(part[name] for _, part in parts) for name in ("above_bound", "bounds"))

@@ -63,8 +63,8 @@ def _objective(axes, iteration, history):
     objective, held_out = -column(history, "log_likelihood"), column(history, "held_out_error")
     inflated = column(history, "noise_inflation") > TRUE_NOISE
     # of inflated noise the likelihood is another quantity, which would flatten the rest of the curve
-    draw_line(axes, iteration, np.where(inflated, objective, np.nan), label="objective, noise inflated", ls=":")
-    draw_line(axes, iteration, np.where(inflated, np.nan, objective), label="objective (−log-likelihood)", smooth=True)
+    draw_line(axes, iteration, np.where(inflated, objective, np.nan), label="of inflated noise", ls=":")
+    draw_line(axes, iteration, np.where(inflated, np.nan, objective), label="−log-likelihood", smooth=True)
     draw_line(axes, iteration, held_out, colour=COLOURS[1], label="held-out particles", marker="o")
     shown = np.concatenate([objective[~inflated], held_out])
     shown = shown[np.isfinite(shown)]
@@ -75,10 +75,14 @@ def _objective(axes, iteration, history):
     frequency = 1 / column(history, "resolution_a")
     draw_line(resolution, iteration, frequency, colour="#adb5bd", label="resolution in use")
     resolution_axis(resolution, "resolution in use (Å)")
+    # matplotlib looks for the legend's place among the curves of one axis only: it gets room above both
+    for one in (axes, resolution):
+        low, high = one.get_ylim()
+        one.set_ylim(low, high + 0.3 * (high - low))
     # over the curves of both axes
     axes.set_zorder(resolution.get_zorder() + 1)
     axes.patch.set_visible(False)
-    legend(axes, resolution)
+    legend(axes, resolution, columns=2, loc="upper center")
 
 
 def _quadrature(axes, iteration, history):

@@ -77,12 +77,12 @@ def log_axis(axes):
     axes.yaxis.set_minor_formatter("")
 
 
-def legend(axes, twin=None, columns=1):
+def legend(axes, twin=None, columns=1, loc="best"):
     """A legend of the labelled curves of both axes; words where there is none."""
     lines = [line for drawn in (axes, twin) if drawn is not None for line in drawn.lines
              if not line.get_label().startswith("_")]
     if lines:
-        axes.legend(lines, [line.get_label() for line in lines], fontsize=7.5, framealpha=0.8, ncol=columns)
+        axes.legend(lines, [line.get_label() for line in lines], fontsize=7.5, framealpha=0.8, ncol=columns, loc=loc)
     else:
         say(axes, "not recorded")
 

@@ -20,6 +20,7 @@ def draw_model(figure, spectra, extent_a: float, title: str):
     map_noise = np.divide(signal, snr, out=np.zeros(len(snr)), where=snr > 0)
     frequency = np.arange(len(snr)) / extent_a
     figure.clear()
+    figure.subplots_adjust(left=0.055, right=0.985, top=0.86, bottom=0.13, wspace=0.16)
     left, middle, right = figure.subplots(1, 3)
     for values, colour, label in ((noise, COLOURS[1], "noise of an image, σ²"), (signal, COLOURS[0], "signal, τ²"),
                                   (map_noise, COLOURS[5], "noise of a half-map")):

@@ -13,7 +13,9 @@ from ..io.mtf_star import read_mtf
 from ..io.pictures import save_fsc_png, save_slices_png
 from ..io.result_folder import FSC, FSC_XML, MASK, PICTURES, POSTPROCESS, SUMMARY, VOLUME
 from ..io.runfolder import write_json
+from ..io.section_state import default_level
 from ..io.validation_pictures import save_guinier_png
+from ..io.volume_data import VolumeData
 from ..io.volumes import write_volume
 from .half_map_files import HalfMapFiles
 
@@ -87,4 +89,12 @@ def summarise(files, halves, result, config) -> dict:
         random_phases_in_mask=result.curves.mask_share, mask_share=halves.mask.mean(),
         bfactor=result.sharpened.bfactor if result.sharpened else None, guinier_fit=vars(fit) if fit else None,
         convention=CONVENTION[config.half_plane], box_size=halves.box_size, pixel_size=halves.pixel_size,
+        deposition=_for_the_emdb(result.sharpened, halves.pixel_size) if result.sharpened else None,
         warnings=result.warnings, parameters=config.to_dict(), version=__version__, **files.names())
+
+
+def _for_the_emdb(sharpened, pixel_size):
+    """What a deposition in the EMDB asks for: names of the folder's files, and the contour that pictures begin with."""
+    contour = default_level(VolumeData(sharpened.volume, pixel_size).survey)
+    return dict(primary_map=VOLUME, half_maps="the two that were given, as they are", mask=MASK, fsc=FSC_XML,
+                contour_level=contour)

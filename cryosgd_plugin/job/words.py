@@ -18,9 +18,10 @@ def outcome(config, n_particles, consistent, in_use, scores, counts, starved, st
                          for k, (count, c) in enumerate(zip(counts, consistent)))
         words = f"{config.classes} maps from {n_particles} particles: {each}."
         if starved:
-            names = ", ".join(map(str, starved))
-            words += (f" Class {names} won hardly any particles: look whether its map is a structure at all, and "
-                      f"consider {config.classes - len(starved)} classes.")
+            several, left = len(starved) > 1, config.classes - len(starved)
+            words += (f" Class{'es' if several else ''} {', '.join(map(str, starved))} won hardly any particles: look "
+                      f"whether {'their maps are structures' if several else 'its map is a structure'} at all, and "
+                      f"consider {'a single class' if left == 1 else f'{left} classes'}.")
     if n_particles < FEW_PARTICLES * config.classes:
         words += (f" {n_particles} particles are few{'' if config.classes == 1 else ' for so many maps'}: take the "
                   "finer details with caution, they follow the noise of the images.")

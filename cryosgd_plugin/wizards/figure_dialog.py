@@ -1,4 +1,4 @@
-"""What the wizards' dialogs share: a figure, sliders below it, and a line that says something."""
+"""What the wizards' dialogs share: a place on the screen; a figure, sliders below it, a line that says something."""
 from __future__ import annotations
 
 import tkinter as tk
@@ -10,9 +10,23 @@ from pyworkflow.gui.dialog import Dialog
 
 DPI = 100
 PATIENCE_MS = 250       # a slider that moves on is not followed
+BORDER_PX = 50          # of the screen, for a title bar and a task bar
 
 
-class FigureDialog(Dialog):
+class WholeDialog(Dialog):
+    """A dialog of which everything is on the screen; Scipion's own hangs off a form that is low on it, OK and all."""
+
+    def deiconify(self):
+        """Become visible, near the form."""
+        self.update_idletasks()
+        room = (self.winfo_screenwidth() - self.winfo_reqwidth(), self.winfo_screenheight() - self.winfo_reqheight())
+        beside = (self.parent.winfo_rootx() + BORDER_PX, self.parent.winfo_rooty() + BORDER_PX)
+        x, y = (max(0, min(place, free - BORDER_PX)) for place, free in zip(beside, room))
+        self.geometry(f"+{x}+{y}")
+        Dialog.deiconify(self)
+
+
+class FigureDialog(WholeDialog):
     """A subclass places figure and sliders in `body` and draws in `draw`, which `draw_soon` calls when sliders rest."""
 
     def place_figure(self, frame, size, **options):

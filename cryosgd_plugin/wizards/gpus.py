@@ -12,6 +12,7 @@ from pyworkflow.wizard import DESKTOP_TKINTER, Wizard
 from ..core.errors import InputError
 from ..plugin import Plugin
 from ..protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdRefineSparseTV
+from .figure_dialog import WholeDialog
 
 QUERY = ["nvidia-smi", "--query-gpu=index,name,memory.total,memory.used,utilization.gpu",
          "--format=csv,noheader,nounits"]
@@ -60,7 +61,7 @@ class CryosgdGpuWizard(Wizard):
                 form.gpuListVar.set(",".join(map(str, dialog.chosen)))
 
 
-class GpuDialog(Dialog):
+class GpuDialog(WholeDialog):
     """A tick box for each GPU. After OK, `chosen` holds the numbers of those ticked; none for a run on the CPU.
 
     gpus : [Gpu]; chosen : numbers ticked at first; remark : a sentence below, or ""

@@ -68,6 +68,7 @@ class MaskDialog(FigureDialog):
     def body(self, frame):
         """Three sections; a slider for the sections, one for each of the mask's numbers, and a line below."""
         figure = self.place_figure(frame, (10.2, 3.9), layout="constrained")
+        figure.suptitle("orange: inside; blue, dashed: end of the soft edge", fontsize=9)
         self.panels = figure.subplots(1, 3)
         step = max(1, round(self._pixel_size))
         half = len(self._map) // 2 * self._pixel_size // step * step
@@ -109,13 +110,13 @@ class MaskDialog(FigureDialog):
             axes.imshow(section, cmap="gray", origin="lower", extent=extent, vmin=greys[0], vmax=greys[1])
             axes.set_title(f"{'zyx'[axis]} = {(index - centre) * self._pixel_size:.0f} Å", fontsize=9)
             axes.tick_params(labelsize=7)
+            axes.set_xlabel("Å", fontsize=8)
             if self.mask is not None:
                 cut = np.take(self.mask, index, axis=axis)
                 for level, colour, style in ((0.99, INSIDE, "solid"), (0.01, EDGE, "dashed")):
                     if cut.min() < level < cut.max():
                         axes.contour(cut, levels=[level], origin="lower", extent=extent, colors=colour,
                                      linestyles=style, linewidths=1.3)
-        self.panels[0].set_xlabel("orange: inside; blue, dashed: end of the soft edge", fontsize=8)
 
     def _move(self, position_a):
         self._position_a = position_a

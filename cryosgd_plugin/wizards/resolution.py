@@ -129,7 +129,8 @@ class ResolutionDialog(FigureDialog):
         self.lines = [[axes.axvline(1 / limit, color=COLOURS[2 + number], lw=2) for axes in panels]
                       for number, limit in enumerate(self.limits)]
         self.texts = [panels[0].text(1 / limit, 0.04 + 0.1 * number, f" {word}", color=COLOURS[2 + number], fontsize=9,
-                                     transform=panels[0].get_xaxis_transform(), va="bottom")
+                                     transform=panels[0].get_xaxis_transform(), va="bottom",
+                                     bbox=dict(facecolor="white", edgecolor="none", alpha=0.8, pad=1))
                       for number, (word, limit) in enumerate(zip(self.words, self.limits))]
         finest = np.ceil(10 * spectra.finest_a) / 10
         self.sliders = [self.place_slider(frame, f"{word} (Å)", COARSEST_A, finest, limit,

@@ -27,6 +27,7 @@ from ..protocols import (
     ProtCryosgdRefineSparseTV,
     ProtCryosgdValidate,
 )
+from .figure_dialog import WholeDialog
 
 POLL_MS = 200
 # a map is looked at in no larger a box: its coarse features tell
@@ -97,7 +98,7 @@ class CryosgdMapSymmetryWizard(CryosgdSymmetryWizard):
         return (maps[0][0], map_of(maps[0][1]), maps[0][1].getSamplingRate()) if maps else ()
 
 
-class SymmetryDialog(Dialog):
+class SymmetryDialog(WholeDialog):
     """A list of point groups. After OK, `group` is the one that is selected.
 
     group : selected at first; label, volume, pixel_size : of a map (d, d, d) that "Fit" tries them on, or None

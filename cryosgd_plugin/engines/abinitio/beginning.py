@@ -9,7 +9,7 @@ import numpy as np
 from ...core.backend import to_host
 from ...core.settings import need
 from .grids import fourier_radius
-from .memory import sagd_minibatch
+from .memory import sagd_minibatches
 from .model import Model
 from .noise import NoiseModel
 from .start import map_start, perturbed_starts, random_starts
@@ -18,8 +18,6 @@ from .start import map_start, perturbed_starts, random_starts
 NOISE_SAMPLE = 300
 # room around the radius in use, px, so that non-negativity may act between the shells
 BOX_MARGIN = 6
-# fewer held-out particles tell nothing and are missed in a small set; only a march by need watches so few
-LEAST_HELD_OUT = 50
 
 
 def choose_rows(config, n: int, rng):
@@ -32,16 +30,12 @@ def choose_rows(config, n: int, rng):
 
 def hold_out(config, rows, rng):
     """Sorted rows of those that no step shall see (heldout.py); none of a small set."""
-    count = min(config.held_out, len(rows) // 10)
-    if count < LEAST_HELD_OUT and config.march != "need":
-        count = 0
-    return np.sort(rng.choice(rows, count, replace=False))
+    return np.sort(rng.choice(rows, config.held_out_of(len(rows)), replace=False))
 
 
 def sagd_partition(config, rows, table_gb: float, rng) -> list:
     """The rows in SAGD's fixed minibatches, each sorted; table_gb : for its table of their gradients."""
-    size = sagd_minibatch(config, len(rows), table_gb)
-    parts = np.array_split(rng.permutation(rows), max(1, round(len(rows) / size)))
+    parts = np.array_split(rng.permutation(rows), sagd_minibatches(config, len(rows), table_gb))
     return [np.sort(part) for part in parts]
 
 

@@ -17,8 +17,11 @@ START_KINDS = ("spheres", "noise", "map")
 QUADRATURES = ("healpix", "saff-kuijlaars")
 MARCHES = ("iterations", "need", "paper")
 # η at the start and at the end where none is given. SAGD measures L at a minibatch and steps along a mean of older
-# gradients: half of what it then allows keeps the paper's first ε of 2 from throwing the map away
-STEP_SIZES = {"sagd": (0.5, 0.5), "nesterov": (0.25, 0.15), "hessian-free": (0.5, 0.3), "olbfgs": (0.5, 0.3)}
+# gradients: half of what it then allows keeps the paper's first ε of 2 from throwing the map away. AdaGrad's steps fall
+# with 1 / √τ on their own: from twice η they go as far in a few hundred as the others'
+STEP_SIZES = {"sagd": (0.5, 0.5), "adagrad": (2.0, 2.0), "nesterov": (0.25, 0.15)}
+# fewer held-out particles tell nothing and are missed in a small set; only a march by need watches so few
+LEAST_HELD_OUT = 50
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,11 @@ class AbInitioConfig(Settings):
     def shift_range(self) -> float:
         """Largest shift searched, Å."""
         return max(10.0, 0.06 * self.diameter_a) if self.shift_range_a is None else self.shift_range_a
+
+    def held_out_of(self, n: int) -> int:
+        """Particles kept out of the steps, of n that are used."""
+        count = min(self.held_out, n // 10)
+        return count if count >= LEAST_HELD_OUT or self.march == "need" else 0
 
     @property
     def whole_set(self) -> bool:

@@ -110,10 +110,10 @@ class AbInitio:
         """Images of the given rows at the box that the finest level in use needs."""
         return self.source.images(rows, self._levels.crop_box)
 
-    def expect(self, teams, rows, temperature: float, **options):
-        """The posterior of the given particles over the levels of `teams`."""
-        return expect(teams[0], self.load(rows), self.table, rows, self.noise.spectrum, temperature=temperature,
-                      threads=self.threads, lanes=self.lanes, replicas=teams[1:], **options)
+    def expect(self, teams, rows, temperature: float, *, noise=None, **options):
+        """The posterior of the given particles over the levels of `teams`; noise : σ², by default the present one."""
+        return expect(teams[0], self.load(rows), self.table, rows, self.noise.spectrum if noise is None else noise,
+                      temperature=temperature, threads=self.threads, lanes=self.lanes, replicas=teams[1:], **options)
 
     def back_project(self, batch):
         """Gradient sum and weight of a BatchResult: ((K, half volume) complex64, likewise float32), not yet Hermitian:

@@ -37,7 +37,7 @@ def restore_state(engine, state: dict) -> None:
     engine.prior.measured = float(state["prior_scale"][0]), int(state["prior_scale"][1])
     scores = np.asarray(state["symmetry_scores"])
     engine.symmetriser.scores = scores if len(scores) else None
-    imposed = int(state["symmetry_imposed"])
+    imposed = int(state.get("symmetry_imposed", -1))  # older checkpoints don't tell
     engine.symmetriser.imposed = imposed if imposed >= 0 else None
     engine.centring.targets = np.array(state["centres"])
     engine.class_shares, engine.stopped = np.asarray(state["class_shares"]), str(state["stopped"]) or None

@@ -1,6 +1,8 @@
 """How much memory a run's arrays will take, and how many partial sums fit the budget."""
 from __future__ import annotations
 
+from typing import Optional
+
 from ...core.errors import InputError
 from .grids import fourier_radius, make_levels
 from .model import PACK_MARGIN
@@ -39,11 +41,17 @@ def plan_lanes(config, memory_gb: float, threads: int, devices: int = 1):
     return lanes, min(config.box_size, 2 * radius + 4)
 
 
-def sagd_minibatch(config, n_images: int, memory_gb: float) -> int:
-    """Images in each minibatch of SAGD's fixed partition: as asked for, or more, so that the table of gradients fits.
+def sagd_minibatches(config, n_images: int, memory_gb: Optional[float]) -> int:
+    """Minibatches of SAGD's fixed partition: of as many images as asked for, or more, so that the table of gradients
+    fits.
 
-    Raises InputError where a table of two does not.
+    memory_gb : for that table; None for as much as it takes. Raises InputError where a table of two does not fit.
     """
+    size = config.sagd_minibatch if memory_gb is None else _sagd_minibatch(config, n_images, memory_gb)
+    return max(1, round(n_images / size))
+
+
+def _sagd_minibatch(config, n_images, memory_gb):
     radius = fourier_radius(config.final_resolution_a, config.box_size, config.pixel_size)
     entry = 8 * config.classes * (2 * (radius + PACK_MARGIN)) ** 2 * (radius + PACK_MARGIN + 1)
     entries = int(memory_gb * 1e9 // entry)

@@ -157,7 +157,7 @@ class PoseMemory:
 
     def state(self) -> dict:
         """Everything as arrays."""
-        return dict(slot=self.slot, average=self.average, watch=self.watch,
+        return dict(slot=self.slot.copy(), average=self.average.copy(), watch=self.watch.copy(),
                     watched=np.reshape(self.watched, (-1,) + self.average.shape),
                     trust=np.array([self.trust, self.trials, self.search_cost]),
                     **{f"kept_{name}": array[:self.used] for name, array in self.kept.items()})

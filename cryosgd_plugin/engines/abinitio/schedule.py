@@ -24,8 +24,8 @@ NEED_LEAST, NEED_MOST = 0.5, 2.0
 def resolution_at(progress: float, config) -> float:
     """Å in use: even steps in spatial frequency from the initial to the final resolution.
 
-    By the "paper" (paper 1 §4.2) ω = min(ω_final, ω_initial + 0.005 ⌊τ / 150⌋ 1/Å, τ in the paper's iterations: early,
-    and a long rest after it. Only steps that would not all fit before the last rest follow each other faster.
+    By the "paper" (paper 1 §4.2) ω = min(ω_final, ω_initial + 0.005 ⌊τ / 150⌋) 1/Å, τ in iterations of a run of 5000:
+    early, with a long rest after it. Only steps that would not all fit before the last rest follow each other faster.
     """
     low, high = 1 / config.initial_resolution_a, 1 / config.final_resolution_a
     if config.march == "paper":

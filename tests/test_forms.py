@@ -1,0 +1,43 @@
+"""What holds of every protocol's form: few fields for everyone, and a help text for each field."""
+import pytest
+
+pytest.importorskip("pwem", reason="Scipion (pyworkflow, pwem) is not installed here")
+
+from pyworkflow.protocol.params import ElementGroup, Line
+
+from cryosgd_plugin import protocols
+from cryosgd_plugin.tests.protocol_project import flat
+
+MOST_FIELDS = 10
+OF_SCIPION = ("General", "Parallelization")
+GPU_ROW = ("useGpu", "gpuList", "gpuWizard")
+
+
+def fields(protocol):
+    """(name, parameter) in the sections that the protocol itself defines; a line of several is one field."""
+    for section in protocol.iterDefinitionSections():
+        if section.getLabel() not in OF_SCIPION:
+            for name, param, group in flat(section):
+                alone = isinstance(param, Line) or not isinstance(param, ElementGroup)
+                if alone and not isinstance(group, Line) and name not in GPU_ROW:
+                    yield name, param
+
+
+def visible(protocol):
+    """The fields that a user sees who has not asked for the expert's."""
+    return [name for name, param in fields(protocol) if not param.isExpert() and protocol.evalParamCondition(name)]
+
+
+@pytest.mark.parametrize("name", protocols.__all__)
+def test_each_form_is_short_and_explains_each_field(name):
+    protocol = getattr(protocols, name)()
+    shown = visible(protocol)
+    assert 0 < len(shown) <= MOST_FIELDS, shown
+    assert [field for field, param in fields(protocol) if not param.help.get()] == []
+
+
+@pytest.mark.parametrize("values", [{"source": 1}, {"source": 2}, {"poses": 1}, {"source": 1, "poses": 1}])
+def test_a_simulation_asks_for_little_whatever_it_is_of(values):
+    shown = visible(protocols.ProtCryosgdSimulate(**values))
+    assert len(shown) <= MOST_FIELDS, shown
+    assert ("inputVolumes" in shown) == (values.get("source") == 1)
