@@ -50,6 +50,13 @@ def one_of(name, known, wanted):
     return " or ".join(f"{name}=={known.index(choice)}" for choice in wanted)
 
 
+def add_compared_resolution(form):
+    """The field of the finest resolution to which maps are compared, `resolution`."""
+    form.addParam("resolution", params.FloatParam, default=None, allowsNull=True, label="Compare to (Å)",
+                  help="Finest resolution that is compared, Å: coarse enough for the worst map. Empty: 16 Fourier "
+                       "shells, about a tenth of the particle's size.")
+
+
 def words_of(name):
     """particleDiameter → particle diameter."""
     return re.sub(r"(?=[A-Z])", " ", name).lower()

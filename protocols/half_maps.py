@@ -5,7 +5,6 @@ import os
 
 import pyworkflow.protocol.params as params
 import pyworkflow.utils as pwutils
-from pyworkflow.protocol import FunctionStep
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..convert import fsc_object, mask_object, volume_object, volume_to_mrc
@@ -19,11 +18,12 @@ from ..io.result_folder import MASK, MODEL_FOLDER, SUMMARY, VOLUME, ResultFolder
 from ..io.validation_folder import ValidationFolder
 from .engine_run import EngineRun, sentence_of
 from .form_fields import FilledForm, add
+from .settled_outputs import SettledOutputs
 
 SHAPE = MaskShape()
 
 
-class HalfMapsRun(FilledForm, EngineRun):
+class HalfMapsRun(FilledForm, SettledOutputs, EngineRun):
     """Mixed into a protocol with the engine's COMMAND; the engine writes into extra/run.
 
     A subclass adds its own inputs by `_defineOwnParams`, `_ownSettings`, `_ownWords` and `_ownOutputs`.
@@ -77,15 +77,6 @@ class HalfMapsRun(FilledForm, EngineRun):
         pass
 
     # ---- steps
-    def makePathsAndClean(self):
-        """Before a launch, in the project's process: with other settings than before (Continue) all outputs go, since
-        halves that agree nowhere give no map. The run itself can't do it (see MapResults.makePathsAndClean)."""
-        super().makePathsAndClean()
-        former = self.loadSteps()
-        if former and former[-1] != FunctionStep(None, "createOutputStep", self._settings()):
-            for _, output in list(self.iterOutputAttributes()):
-                self.deleteOutput(output)
-
     def _insertAllSteps(self):
         settings = self._settings()
         self._insertFunctionStep(self.compareStep, settings, needsGPU=False)

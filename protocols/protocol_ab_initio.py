@@ -15,6 +15,7 @@ from ..io.result_folder import SUMMARY, ResultFolder
 from .ab_initio_advice import advice
 from .ab_initio_form import CITED_WITH, OPTIMISER_WORDS, OPTIMISERS, QUADRATURES, AbInitioForm
 from .ab_initio_results import AbInitioResults
+from .agreement_results import consensus_words, pair_words
 from .engine_run import sentence_of
 from .resumable_run import ResumableRun, config_words, listed
 
@@ -33,7 +34,10 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, ResumableRun, ProtIniti
 
     The poses of both halves come from one map. The FSC therefore says how consistent the images are at these poses; it
     is no gold-standard resolution: refine the particles for that. To see whether the particles determine a map at all,
-    use restarts: runs from other random maps, which are aligned and compared.
+    use restarts: runs from other random maps, which are aligned and compared. The volume and particles are then those
+    of the run that agrees best with the others; beside them are the aligned maps of all, their consensus (the mean of
+    those that agree) and the FSC of the pairs. The consensus has no half-maps, since the runs share the noise of their
+    images; it is for looking at, or to start from.
 
     The hand of the map can't be known from untilted images. If it turns out to be the wrong one, flip it.
 
@@ -49,7 +53,7 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, ResumableRun, ProtIniti
         particles, start = self.inputParticles.getUniqueId(), settings["start_map"]
         self._insertFunctionStep(self.convertInputStep, particles, start, needsGPU=False)
         self._insertFunctionStep(self.abInitioStep, particles, settings)
-        self._insertFunctionStep(self.createOutputStep, particles, settings, needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, *self._outputArguments(), needsGPU=False)
 
     def convertInputStep(self, particles, start):
         """Write the particles, without poses and classes that they may have, and the map to start from."""
@@ -71,6 +75,9 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, ResumableRun, ProtIniti
     def createOutputStep(self, particles, settings):
         """Maps with half-maps, particles with poses, FSC; classes and restarts where there are several."""
         self._createOutputs(ResultFolder(self._runPath()))
+
+    def _outputArguments(self):
+        return [self.inputParticles.getUniqueId(), self._settings()]
 
     def _settings(self):
         """All that settles the result, besides the particles, in plain types."""
@@ -102,7 +109,15 @@ class ProtCryosgdAbInitio(AbInitioForm, AbInitioResults, ResumableRun, ProtIniti
         summary = self._runSummary()
         if summary is None:
             return [self._progressWords()]
-        return [summary["outcome"]]
+        agreements = self._agreements(ResultFolder(self._runPath()))
+        if not agreements:
+            return [summary["outcome"]]
+        words = [summary["verdict"]]
+        for number, found in enumerate(agreements, start=1):
+            prefix = f"Class {number}: " if len(agreements) > 1 else ""
+            words.append(f"{prefix}{pair_words(found)} {consensus_words(found)}")
+        # the engine's outcome begins with the verdict
+        return [*words, summary["outcome"][len(summary["verdict"]):].strip()]
 
     def _progressWords(self):
         folders = [ResultFolder(path) for path in self._restartPaths() or [self._runPath()] if os.path.isdir(path)]

@@ -10,9 +10,11 @@ from ..convert import volume_object
 from ..convert.maps import half_map_paths, volume_to_mrc, volumes_in
 from ..io.result_folder import read_json
 from .engine_run import EngineRun
+from .form_fields import add_compared_resolution
+from .settled_outputs import SettledOutputs
 
 
-class ProtCryosgdAlignVolumes(EngineRun, EMProtocol):
+class ProtCryosgdAlignVolumes(SettledOutputs, EngineRun, EMProtocol):
     """Bring maps onto a reference: rotation, shift and hand, on the reference's grid.
 
     *You give*: a reference map, and maps, sets of maps or 3D classes of any programs, boxes and pixel sizes.
@@ -33,25 +35,22 @@ class ProtCryosgdAlignVolumes(EngineRun, EMProtocol):
                            "switched off are left out.")
         form.addParam("reference", params.PointerParam, pointerClass="Volume", important=True, label="Reference",
                       help="The map whose frame, box and pixel size all get.")
-        form.addParam("resolution", params.FloatParam, default=None, allowsNull=True, label="Compare to (Å)",
-                      help="Finest resolution that is compared, Å: coarse enough for the worst map. Empty: 16 Fourier "
-                           "shells, about a tenth of the particle's size.")
+        add_compared_resolution(form)
         form.addParam("tryMirror", params.BooleanParam, default=True, label="Try the mirror image?",
                       help="Ab initio maps have either hand. No: the hands stay as they are.")
 
     # ---- steps
     def _insertAllSteps(self):
-        volumes = [pointer.getUniqueId() for pointer in self.inputVolumes]
-        self._insertFunctionStep(self.alignStep, self.reference.getUniqueId(), volumes, self.resolution.get(),
-                                 self.tryMirror.get(), needsGPU=False)
-        self._insertFunctionStep(self.createOutputStep, needsGPU=False)
+        settings = self._settings()
+        self._insertFunctionStep(self.alignStep, settings, needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, settings, needsGPU=False)
 
-    def alignStep(self, reference, volumes, resolution, try_mirror):
+    def alignStep(self, settings):
         """One `cryosgd align` for each map."""
         target = self._getTmpPath("reference.mrc")
         volume_to_mrc(self.reference.get(), target)
-        words = [] if resolution is None else ["--resolution", resolution]
-        words += [] if try_mirror else ["--no-mirror"]
+        words = [] if settings["resolution"] is None else ["--resolution", settings["resolution"]]
+        words += [] if settings["tryMirror"] else ["--no-mirror"]
         for number, (_, volume) in enumerate(self._maps(), start=1):
             moving = self._getTmpPath(f"map{number:03d}.mrc")
             volume_to_mrc(volume, moving)
@@ -63,7 +62,7 @@ class ProtCryosgdAlignVolumes(EngineRun, EMProtocol):
                                       "--overwrite", *words, *(["--half-maps", *halves] if halves else [])],
                             self._figures(number))
 
-    def createOutputStep(self):
+    def createOutputStep(self, settings):
         """The moved maps as a set."""
         output = self._createSetOfVolumes()
         output.setSamplingRate(self.reference.get().getSamplingRate())
@@ -75,6 +74,10 @@ class ProtCryosgdAlignVolumes(EngineRun, EMProtocol):
         self._defineOutputs(outputVolumes=output)
         for pointer in (*self.inputVolumes, self.reference):
             self._defineSourceRelation(pointer, output)
+
+    def _settings(self):
+        return {"reference": self.reference.getUniqueId(), "resolution": self.resolution.get(),
+                "volumes": [pointer.getUniqueId() for pointer in self.inputVolumes], "tryMirror": self.tryMirror.get()}
 
     # ---- information
     def _validate(self):

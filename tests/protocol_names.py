@@ -1,7 +1,9 @@
 """The plugin's protocols as Scipion lists them: class name → label."""
 PROTOCOLS = {"ProtCryosgdAbInitio": "cryosgd - ab initio",
              "ProtCryosgdAlignVolumes": "cryosgd - align volumes",
+             "ProtCryosgdConsensus": "cryosgd - consensus of volumes",
              "ProtCryosgdExpandSymmetry": "cryosgd - expand symmetry",
+             "ProtCryosgdFindSymmetry": "cryosgd - find symmetry",
              "ProtCryosgdFlipHand": "cryosgd - flip hand",
              "ProtCryosgdImportParticles": "cryosgd - import particles",
              "ProtCryosgdPostprocess": "cryosgd - postprocess",

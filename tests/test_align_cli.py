@@ -121,6 +121,26 @@ def test_symmetry_end_to_end(tmp_path, capsys):
     assert {row["group"] for row in result["groups"]} >= {"C2", "C3", "C4", "D3"}
 
 
+def test_half_maps_are_turned_with_the_symmetric_map(tmp_path, capsys):
+    """Each is turned as the map is, and averaged by itself: their mean stays the map's."""
+    volume = rotate_volume(symmetrise(density(BLOBS * 0.9 + 12, box=BOX, pixel=PIXEL), "C3"), TURN)
+    noise = np.random.default_rng(1).normal(0, 0.05, volume.shape).astype(np.float32)
+    for name, one in (("map", volume), ("h1", volume + noise), ("h2", volume - noise)):
+        write_volume(tmp_path / f"{name}.mrc", one, PIXEL)
+    words = (tmp_path / "map.mrc", "--group", "c3", "--radius", 10, "--symmetrise", "--half-maps", tmp_path / "h1.mrc",
+             tmp_path / "h2.mrc")
+    command(symmetry, *words, "-o", tmp_path / "out.mrc", "--json", tmp_path / "s.json")
+    out, first, second = (read_volume(tmp_path / f"out{end}.mrc")[0] for end in ("", "_half1", "_half2"))
+    assert np.abs(0.5 * (first + second) - out).max() < 1e-3 * np.abs(out).max()
+    assert np.std(first - second) > 0.02
+    assert np.corrcoef(first.ravel(), symmetrise(first, "C3").ravel())[0, 1] > 0.99
+    result = json.loads((tmp_path / "s.json").read_text())
+    row, = result["groups"]
+    assert result["turned_to"] == row["group"] == "C3" and len(row["curve"]) == 11 and row["curve"][-1] == row["fsc"]
+    with pytest.raises(InputError, match="--half-maps needs a file"):
+        command(symmetry, *words[:5], *words[6:])
+
+
 def test_symmetry_of_an_asymmetric_map_and_refusals(maps, capsys):
     command(symmetry, maps / "reference.mrc", "--max-fold", 3, "-o", maps / "o.mrc", "--radius", 10)
     assert "Use C1" in capsys.readouterr().out and not (maps / "o.mrc").exists()
@@ -149,7 +169,7 @@ def test_consensus_end_to_end(maps, capsys):
     result = json.loads((folder / "consensus.json").read_text())
     assert set(result["left_out"]) == {"empty", "missing"} and result["groups"] == [["moved", "reference"]]
     table = read_table(folder / "fsc.star", "fsc")
-    np.testing.assert_allclose(table["rlnFourierShellCorrelationUnmaskedMaps"], result["fsc_mean"], atol=1e-6)
+    np.testing.assert_allclose(table["rlnFourierShellCorrelationUnmaskedMaps"], result["mean_fsc"], atol=1e-6)
     assert (folder / "consensus.png").stat().st_size > 5000
     with pytest.raises(InputError, match="exists already"):
         command(consensus, maps / "moved.mrc", maps / "reference.mrc", "-o", folder)

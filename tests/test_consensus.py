@@ -1,4 +1,7 @@
 """Restarts compared: which maps agree, how far, and what is said about them."""
+import json
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -9,6 +12,8 @@ from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.core.symmetry import rotate_volume
 from cryosgd_plugin.engines.align import align_volume, mirror
 from cryosgd_plugin.engines.consensus import compare_maps, match_classes
+from cryosgd_plugin.io.agreement import agreement_of, read_agreements
+from cryosgd_plugin.io.runfolder import write_json
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, density
 
 BOX, PIXEL, RADIUS = 32, 6.0, 9
@@ -35,6 +40,8 @@ def test_most_starts_agree_and_the_odd_one_is_named():
     assert found.clusters == ((0, 2, 3), (1,))
     assert found.verdict.startswith("3 of 4 maps show the same structure to ")
     assert "One differs: look at restart_02." in found.verdict
+    agreeing = found.similarity[np.ix_([0, 2, 3], [0, 2, 3])].sum(axis=1)
+    assert found.reference == (0, 2, 3)[int(agreeing.argmax())], "the frame is that of the most typical map"
     hands = dict(zip(found.used, (alignment.mirrored for alignment in found.alignments)))
     assert hands[0] == hands[3] != hands[2]
     # the mean is nearer to the truth than any of its parts, in whichever frame and hand
@@ -63,6 +70,60 @@ def test_identical_maps():
     assert found.clusters == ((0, 1, 2),) and found.similarity.min() > 0.999
     assert found.verdict.startswith("All 3 maps show the same structure")
     assert np.corrcoef(found.consensus.ravel(), found.aligned[0].ravel())[0, 1] > 0.999
+
+
+def test_the_report_comes_back_from_its_file(tmp_path):
+    found = compared([start(BLOBS, 1), start(OTHER, 2), start(BLOBS, 3)], names=["one", "two", "three"])
+    report = dict(found.report(), consensus="mean.mrc",
+                  maps=[dict(name=name, file=f"{name}.mrc", agrees=name != "two") for name in found.names])
+    report["pairs"][0]["resolution_a"] = np.inf
+    write_json(tmp_path / "of_one.json", report)
+    write_json(tmp_path / "of_two.json", {"classes": [report, dict(report, verdict="other words")]})
+    back, = read_agreements(tmp_path / "of_one.json")
+    assert back.names == list(found.names) and back.agree and back.reference in ("one", "three")
+    assert back.maps[1]["file"] == tmp_path / "two.mrc" and back.consensus == tmp_path / "mean.mrc"
+    for i, j in combinations(range(3), 2):
+        np.testing.assert_allclose(back.curves[found.names[i], found.names[j]], found.curves[i, j])
+    np.testing.assert_allclose(back.mean, found.mean)
+    assert back.resolution_a[0, 1] == back.resolution_a[1, 0] == np.inf == back.pair_resolutions_a[0]
+    np.testing.assert_allclose(back.pair_resolutions_a[1:], found.pair_values(found.resolution_a)[1:])
+    np.testing.assert_allclose(back.frequencies, np.arange(BOX // 2 + 1) / (BOX * PIXEL))
+    assert [entry.verdict for entry in read_agreements(tmp_path / "of_two.json")] == [found.verdict, "other words"]
+    del report["pairs"]
+    (tmp_path / "old.json").write_text(json.dumps({"maps": [], "mean_fsc": [1.0]}))
+    with pytest.raises(InputError, match="old.json lacks .*'pairs'.*run the comparison again"):
+        read_agreements(tmp_path / "old.json")
+
+
+@pytest.mark.parametrize("count, values", [(2, True), (5, True), (14, False)])
+def test_the_picture_orders_maps_by_group_and_prints_few_values(count, values):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    from cryosgd_plugin.io.consensus_pictures import draw_agreement
+    names, odd = [f"run {i}" for i in range(count)], 1
+    shells = np.arange(17)
+    pairs = [dict(maps=[names[i], names[j]], resolution_a=None if odd in (i, j) else 10.0 + i + j,
+                  fsc=np.exp(-shells / (3 if odd in (i, j) else 9))) for i, j in combinations(range(count), 2)]
+    groups = [[name for name in names if name != names[odd]], [names[odd]]]
+    maps = [dict(name=name, file=name, agrees=name in groups[0]) for name in names]
+    agreement = agreement_of(dict(
+        maps=maps, consensus="c", reference=names[0], groups=groups, verdict="In words.", pairs=pairs,
+        mean_fsc=np.mean([pair["fsc"] for pair in pairs], axis=0),
+        sd_fsc=np.std([pair["fsc"] for pair in pairs], axis=0), box_size=32, pixel_size=6.0), "folder")
+    figure = Figure(layout="constrained")
+    draw_agreement(figure, agreement, "Title")
+    curves, matrix = figure.axes[:2]
+    assert figure.get_suptitle() == "Title\nIn words."
+    assert [label.get_text() for label in matrix.get_yticklabels()] == [*groups[0], "run 1"]
+    printed = [text.get_text() for text in matrix.texts]
+    assert len(printed) == (count * (count - 1) if values else 0)
+    if values:
+        assert printed.count("none") == 2 * (count - 1), "pairs with the odd one agree nowhere"
+    drawn = [line for line in curves.lines if len(line.get_xdata()) == 16]
+    assert len(drawn) == len(pairs) + (count > 2), "each pair, and the mean where there are several"
+    if count > 2:
+        np.testing.assert_allclose(drawn[-1].get_ydata(), agreement.mean[1:])
 
 
 def test_all_different_maps_are_not_trusted():

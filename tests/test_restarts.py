@@ -31,7 +31,9 @@ def test_the_comparison_is_written(finished):
     report = json.loads((finished / "restarts.json").read_text())
     assert [entry["seed"] for entry in report["maps"]] == [4, 5]
     assert report["verdict"] and report["chosen"] in ("restart_01", "restart_02")
-    assert np.shape(report["pairwise_mean_fsc"]) == (2, 2)
+    pair, = report["pairs"]
+    assert pair["maps"] == ["restart_01", "restart_02"] and pair["fsc"] == report["mean_fsc"]
+    assert report["reference"] == report["chosen"], "the maps are in the frame of the run that is shown"
     for entry in report["maps"]:
         with mrcfile.open(finished / entry["file"]) as aligned:
             assert np.isfinite(aligned.data).all()

@@ -12,12 +12,11 @@ from pyworkflow.viewer import MessageView
 
 from cryosgd_plugin.core.poses import healpix_directions
 from cryosgd_plugin.io.fsc_star import write_fsc
-from cryosgd_plugin.io.restarts import write_restarts
 from cryosgd_plugin.io.runfolder import RunFolder
 from cryosgd_plugin.io.star_tables import write_table
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio
-from cryosgd_plugin.tests.viewer_samples import FREQUENCY, new_figure, open_project, saved_viewer, views
+from cryosgd_plugin.tests.viewer_samples import FREQUENCY, open_project, saved_viewer, views
 from cryosgd_plugin.viewers.figure_view import TableView, summary_rows
 from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, LAST, SELECTION, WITH_CHIMERAX
 from cryosgd_plugin.viewers.viewer_abinitio import CryosgdAbInitioViewer
@@ -43,7 +42,7 @@ def history(n=60, classes=1):
 
 
 BUTTONS = ("showVolume", "showHalves", "showCompare", "showFsc", "showDirections", "showClasses", "showProgress",
-           "showHistory", "showImportance", "showRestarts", "showSummary")
+           "showHistory", "showImportance", "showRestarts", "showAligned", "showSummary")
 
 
 def test_every_button_has_its_view(run_viewer):
@@ -260,34 +259,3 @@ def test_summary_rows_are_readable():
     assert summary_rows({"final_resolution_a": 12.0, "pixel_size": 4.0, "tilt_deg": 3.0}) \
         == [("final resolution (Å)", "12"), ("pixel size (Å/px)", "4"), ("tilt (°)", "3")]
     assert rows[3:] == [("a", None), ("b", "yes"), ("c", "none")]
-
-
-def test_agreement_of_the_restarts(run_viewer):
-    """Pairs, mean and matrix of each class that is asked for; a pair that agrees nowhere is null in the file."""
-    viewer, path = run_viewer
-    assert not viewer.evalParamCondition("showRestarts")
-    viewer.protocol.restarts.set(3)
-    viewer.setProtocol(viewer.protocol)
-    assert viewer.evalParamCondition("showRestarts")
-    pairs = np.full((3, 3, 17), 0.8)
-    pairs[0, 2] = pairs[2, 0] = 0.1
-    report = dict(names=["restart_01", "restart_02", "restart_03"], mean_fsc=np.full(17, 0.57), sd_fsc=np.full(17, 0.3),
-                  pairwise_fsc=pairs, pairwise_resolution_a=np.array([[8, 9, np.inf], [9, 8, 12], [np.inf, 12, 8]]),
-                  verdict="Two of three agree.")
-    with RunFolder(path, needed_bytes=0) as folder:
-        folder.write_job({"parameters": {"classes": 1, "box_size": 32, "pixel_size": 4.0}})
-        message, = views(viewer, "showRestarts")
-        assert "when all are finished" in message.getMessage()
-        write_restarts(path, dict(classes=[report]))
-    view, = views(viewer, "showRestarts")
-    figure = new_figure()
-    view.draw(figure)
-    curves, matrix = figure.axes[:2]
-    assert figure._suptitle.get_text() == "Two of three agree."
-    grey = [line for line in curves.lines if len(line.get_xdata()) == 16 and line.get_color() == "0.7"]
-    assert sorted(line.get_ydata()[0] for line in grey) == [0.1, 0.8, 0.8]
-    assert sorted(text.get_text() for text in matrix.texts) == ["12", "12", "9", "9", "–", "–"]
-    report.pop("pairwise_fsc")
-    write_restarts(path, dict(classes=[report]))
-    message, = views(viewer, "showRestarts")
-    assert "older version" in message.getMessage()

@@ -3,9 +3,11 @@
 from .viewer_abinitio import CryosgdAbInitioViewer
 from .viewer_classes import CryosgdClassSheetViewer
 from .viewer_compare import CryosgdCompareViewer
+from .viewer_consensus import CryosgdConsensusViewer
 from .viewer_directions import CryosgdDirectionsViewer
 from .viewer_fsc import CryosgdFscViewer
 from .viewer_refine import CryosgdRefineViewer
+from .viewer_symmetry import CryosgdSymmetryViewer
 from .viewer_validate import CryosgdValidateViewer
 from .viewer_volume import chimerax_is_installed
 

@@ -50,6 +50,10 @@ class ResultViewer(EmProtocolViewer):
         """As `_figureView`, of the curves that read() gives; each can be saved for the EMDB."""
         return self._figureView(title, read, draw, curves=read)
 
+    def _pictureView(self, title, read, draw, size):
+        """As `_figureView`, of a drawing that leaves its margins to matplotlib."""
+        return self._figureView(title, read, draw, size, layout="constrained")
+
     def _orMessage(self, make, _param=None):
         """The views, or a message where there is nothing to show yet."""
         try:

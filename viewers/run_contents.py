@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from ..core.errors import InputError
 from ..io.abinitio_pictures import symmetry_in_use
 from ..io.fsc_star import read_fsc
-from ..io.restarts import RESTARTS_JSON
-from ..io.result_folder import FSC, PARTICLES, TRADITIONAL, read_json, result_name
+from ..io.result_folder import FSC, PARTICLES, TRADITIONAL, result_name
 from ..io.star_tables import block_tags, number_column, read_document
 from ..io.volume_data import open_volume
 
@@ -132,23 +129,6 @@ def searched_directions(folder):
     if importance is None:
         raise InputError("there is no importance distribution yet; it is written with the first volume on the way")
     return importance, symmetry_in_use(folder.history())
-
-
-def restarts_of_class(folder, structure):
-    """What `draw_consensus` draws of the restarts of one class."""
-    path, job = folder.path(RESTARTS_JSON), folder.job()
-    if path is None:
-        raise InputError("the restarts are compared when all are finished")
-    found = read_json(path)["classes"][structure]
-    if "pairwise_fsc" not in found:
-        raise InputError("an older version compared these restarts and did not keep the curves of the pairs; look at "
-                         "restarts.png among the run's pictures")
-    parameters = job["parameters"]
-    # JSON has no infinity
-    resolution = np.nan_to_num(np.array(found["pairwise_resolution_a"], float), nan=np.inf)
-    return dict(names=found["names"], mean=found["mean_fsc"], std=found["sd_fsc"], curves=found["pairwise_fsc"],
-                resolution_a=resolution, box_size=parameters["box_size"],
-                pixel_size=parameters["pixel_size"], title=found["verdict"])
 
 
 def with_maps(folder):

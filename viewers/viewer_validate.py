@@ -130,10 +130,6 @@ class CryosgdValidateViewer(ResultViewer):
             del summary["outcome"]      # each part says its own
         return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(summary), self.formWindow)]
 
-    def _pictureView(self, title, read, draw, size):
-        """As `_figureView`, of a drawing that leaves its margins to matplotlib."""
-        return self._figureView(title, read, draw, size, layout="constrained")
-
     def _volumeView(self, title, names, pixel_size=None):
         """The volume window for {label: path}, of those that are there; pixel_size : Å/px, None as in the files."""
         found = [(name, partial(open_volume, path, pixel_size, name)) for name, path in names.items()

@@ -12,7 +12,7 @@ from ..core.poses import matrix_to_euler
 from ..core.shells import crossing_resolution, fsc
 from ..engines.align import align_hands
 from ..engines.align_grid import MAGNIFICATION, onto_grid
-from ..engines.align_maps import DEFAULT_SHELLS
+from ..engines.align_maps import DEFAULT_SHELLS, compared_radius
 from ..io.files import check_absent
 from ..io.runfolder import write_json
 from ..io.volumes import read_volume, write_volume
@@ -50,20 +50,9 @@ def add_resolution(parser):
     group.add_argument("--radius", type=int, metavar="SHELLS", help="the same as a number of Fourier shells")
 
 
-def compared_radius(arguments, box, pixel_size) -> int:
+def radius_of(arguments, box, pixel_size) -> int:
     """Fourier radius of --resolution or --radius; raises InputError where the box can't hold it."""
-    radius = arguments.radius
-    if arguments.resolution is not None:
-        if not arguments.resolution > 0:
-            raise InputError(f"--resolution {arguments.resolution:g} Å is not positive")
-        radius = int(round(box * pixel_size / arguments.resolution))
-    if radius is None:
-        return min(DEFAULT_SHELLS, box // 2 - 1)
-    if not 3 <= radius <= box // 2:
-        raise InputError(f"{box * pixel_size / max(radius, 1e-9):.3g} Å is shell {radius} of a box of {box} px at "
-                         f"{pixel_size:.4g} Å/px, which shows shells 3 to {box // 2}; give a resolution between "
-                         f"{2 * pixel_size:.3g} and {box * pixel_size / 3:.3g} Å")
-    return radius
+    return compared_radius(box, pixel_size, resolution_a=arguments.resolution, shells=arguments.radius)
 
 
 def run(arguments) -> int:
@@ -72,7 +61,7 @@ def run(arguments) -> int:
     for path in filter(None, (arguments.output, arguments.json, *halves)):
         check_absent(path, arguments.overwrite)
     moving, moving_pixel = read_volume(arguments.moving)
-    halves = {path: _half_map(half, arguments.moving, moving, moving_pixel) for path, half in halves.items()}
+    halves = {path: half_map(half, arguments.moving, moving, moving_pixel) for path, half in halves.items()}
     reference, pixel_size = read_volume(arguments.reference)
     for path, volume in ((arguments.moving, moving), (arguments.reference, reference)):
         refuse_empty(path, volume)
@@ -81,7 +70,7 @@ def run(arguments) -> int:
     if words:
         print(f"{arguments.moving}: {words}")
     mask = check_mask(read_volume(arguments.mask, need_pixel_size=False)[0], box) if arguments.mask else None
-    radius = compared_radius(arguments, box, pixel_size)
+    radius = radius_of(arguments, box, pixel_size)
     target = reference if mask is None else reference * mask
     refuse_empty(f"{arguments.reference} within the mask", target)
 
@@ -108,7 +97,8 @@ def moved_half_maps(output) -> list:
     return [output.with_name(f"{output.stem}_half{number}{output.suffix}") for number in (1, 2)]
 
 
-def _half_map(path, whole_path, whole, pixel_size):
+def half_map(path, whole_path, whole, pixel_size):
+    """A half-map of a map that was read; raises InputError where it has another box or pixel size."""
     volume, its_pixel = read_volume(path)
     if volume.shape != whole.shape or abs(its_pixel - pixel_size) > MAGNIFICATION * pixel_size:
         raise InputError(f"{path} ({len(volume)} px, {its_pixel:.4g} Å/px) is no half-map of {whole_path} "

@@ -10,14 +10,14 @@ from ..core.errors import InputError
 from ..core.masks import check_mask
 from ..engines.align_grid import MAGNIFICATION
 from ..engines.consensus import compare_maps
-from ..io.consensus_pictures import save_consensus_png
+from ..io.agreement import CONSENSUS, CONSENSUS_FSC, CONSENSUS_JSON, CONSENSUS_PNG, agreement_of, write_mean_fsc
+from ..io.consensus_pictures import save_agreement_png
 from ..io.files import check_absent, explained
-from ..io.restarts import write_restarts_fsc
 from ..io.runfolder import write_json
 from ..io.volumes import read_volume, write_volume
-from .align import add_resolution, compared_radius, describe
+from .align import add_resolution, describe, radius_of
 
-_FILES = ("consensus.mrc", "consensus.json", "fsc.star", "consensus.png")
+_FILES = (CONSENSUS, CONSENSUS_JSON, CONSENSUS_FSC, CONSENSUS_PNG)
 
 
 def add_parser(subparsers):
@@ -52,7 +52,7 @@ def run(arguments) -> int:
     box = next(len(volume) for volume in volumes if volume is not None)
     kept = [i for i, volume in enumerate(volumes) if volume is not None]
     mask = check_mask(read_volume(arguments.mask, need_pixel_size=False)[0], box) if arguments.mask else None
-    found = compare_maps([volumes[i] for i in kept], radius=compared_radius(arguments, box, pixel_size),
+    found = compare_maps([volumes[i] for i in kept], radius=radius_of(arguments, box, pixel_size),
                          pixel_size=pixel_size, mask=mask, diameter_a=arguments.diameter,
                          names=[names[i] for i in kept], progress=_progress)
     verdict = found.verdict + "".join(f" {names[i]} was left out: {reason}." for i, reason in unreadable.items())
@@ -110,21 +110,17 @@ def _print_table(found):
 
 
 def _write(folder, found, verdict, failed):
-    box, pixel_size = found.box_size, found.pixel_size
-    names = [found.names[i] for i in found.used]
-    write_volume(folder / "consensus.mrc", found.consensus, pixel_size)
-    for name, volume in zip(names, found.aligned):
-        write_volume(folder / f"aligned_{name}.mrc", volume, pixel_size)
-    write_restarts_fsc(folder / "fsc.star", found.mean, found.std, box_size=box, pixel_size=pixel_size)
-    write_json(folder / "consensus.json", {
-        "verdict": verdict, "maps": names, "left_out": failed, "reference": found.names[found.reference],
-        "groups": [[found.names[i] for i in cluster] for cluster in found.clusters],
-        "compared_to_a": box * pixel_size / found.radius, "resolution_a": found.resolution_a,
-        "mean_fsc": found.similarity, "fsc_mean": found.mean, "fsc_std": found.std, "fsc_of_pairs": found.curves,
-        "alignments": {name: describe(alignment, pixel_size) for name, alignment in zip(names, found.alignments)}})
-    save_consensus_png(folder / "consensus.png", names=names, mean=found.mean, std=found.std,
-                       resolution_a=found.resolution_a, curves=found.curves, box_size=box, pixel_size=pixel_size,
-                       title=f"{len(names)} maps, {len(names) * (len(names) - 1) // 2} pairs")
+    pixel_size, maps = found.pixel_size, []
+    write_volume(folder / CONSENSUS, found.consensus, pixel_size)
+    for i, volume, alignment in zip(found.used, found.aligned, found.alignments):
+        file = f"aligned_{found.names[i]}.mrc"
+        write_volume(folder / file, volume, pixel_size)
+        maps.append(dict(name=found.names[i], file=file, agrees=i in found.clusters[0],
+                         alignment=describe(alignment, pixel_size)))
+    write_mean_fsc(folder / CONSENSUS_FSC, found.mean, found.std, box_size=found.box_size, pixel_size=pixel_size)
+    report = dict(found.report(), maps=maps, consensus=CONSENSUS, verdict=verdict, left_out=failed)
+    save_agreement_png(folder / CONSENSUS_PNG, agreement_of(report, folder), title=f"{len(maps)} maps")
+    write_json(folder / CONSENSUS_JSON, report)
 
 
 def _progress(done, pairs):

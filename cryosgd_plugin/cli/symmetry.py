@@ -5,11 +5,11 @@ import sys
 
 from ..core.errors import InputError
 from ..core.symmetry import point_group, symmetrise
-from ..engines.align_symmetry import find_symmetry
+from ..engines.align_symmetry import PRESENT, find_symmetry
 from ..io.files import check_absent
 from ..io.runfolder import write_json
 from ..io.volumes import read_volume, write_volume
-from .align import add_resolution, compared_radius, describe, refuse_empty
+from .align import add_resolution, describe, half_map, moved_half_maps, radius_of, refuse_empty
 
 
 def add_parser(subparsers):
@@ -30,35 +30,45 @@ def add_parser(subparsers):
     add("-o", "--output", metavar="OUT.mrc",
         help="write the map turned onto the axes of the group found, or of --group, in RELION's orientation")
     add("--symmetrise", action="store_true", help="also average OUT.mrc over the group (default: only turn it)")
+    add("--half-maps", nargs=2, metavar=("HALF1.mrc", "HALF2.mrc"),
+        help="half-maps of MAP, turned as it is: OUT_half1.mrc and OUT_half2.mrc (default: none)")
     add("--json", metavar="FILE", help="also write the numbers as JSON (default: only print them)")
     add("--overwrite", action="store_true", help="replace output files that exist (default: refuse)")
 
 
 def run(arguments) -> int:
     """Search, print, write; raises InputError before anything is written."""
-    if arguments.symmetrise and not arguments.output:
-        raise InputError("--symmetrise needs a file to write the averaged map to; give it with --output")
+    for given, option in ((arguments.symmetrise, "--symmetrise"), (arguments.half_maps, "--half-maps")):
+        if given and not arguments.output:
+            raise InputError(f"{option} needs a file to write the turned map to; give it with --output")
     if not 2 <= arguments.max_fold <= 60:
         raise InputError(f"--max-fold {arguments.max_fold} is not between 2 and 60")
     if arguments.group and len(point_group(arguments.group)) == 1:
         raise InputError("--group C1 has no axes to look for; leave it out to try all groups")
-    for path in filter(None, (arguments.output, arguments.json)):
+    halves = dict(zip(moved_half_maps(arguments.output), arguments.half_maps or ())) if arguments.output else {}
+    for path in filter(None, (arguments.output, arguments.json, *halves)):
         check_absent(path, arguments.overwrite)
     volume, pixel_size = read_volume(arguments.map)
     refuse_empty(arguments.map, volume)
-    radius = compared_radius(arguments, len(volume), pixel_size)
+    halves = {path: half_map(half, arguments.map, volume, pixel_size) for path, half in halves.items()}
+    radius = radius_of(arguments, len(volume), pixel_size)
     finest = len(volume) * pixel_size / radius
     print(f"{arguments.map}, up to {finest:.3g} Å ({radius} Fourier shells)")
     report = find_symmetry(volume, radius=radius, max_fold=arguments.max_fold, progress=_progress,
                            groups=[arguments.group] if arguments.group else None)
     _print_table(report, finest)
-    if arguments.output:
-        _write(arguments, report, volume, pixel_size)
+    turned_to = (arguments.group or report.group).upper() if arguments.output else "C1"
+    if turned_to != "C1":
+        _write(arguments, report, turned_to, {arguments.output: volume, **halves}, pixel_size)
+    elif arguments.output:
+        print(f"{arguments.output} is not written: C1 has no axes to turn the map to")
     if arguments.json:
-        write_json(arguments.json, {"map": arguments.map, "resolution_a": finest, "group": report.group,
-                                    "verdict": report.verdict, "not_spherical": report.uneven,
-                                    "left_out": report.left_out, "groups": [{**_row(report, fit),
-                                        "alignment": describe(fit.alignment, pixel_size)} for fit in report.fits]})
+        write_json(arguments.json, {
+            "map": arguments.map, "resolution_a": finest, "group": report.group, "turned_to": turned_to,
+            "verdict": report.verdict, "not_spherical": report.uneven, "left_out": report.left_out,
+            "box_size": len(volume), "pixel_size": pixel_size, "weakest_of_a_group_that_is_there": PRESENT,
+            "groups": [{**_row(report, fit), "curve": fit.curve, "alignment": describe(fit.alignment, pixel_size)}
+                       for fit in report.fits]})
         print(f"wrote {arguments.json}")
     return 0
 
@@ -81,17 +91,12 @@ def _print_table(report, finest):
     print(report.verdict)
 
 
-def _write(arguments, report, volume, pixel_size):
-    group = (arguments.group or report.group).upper()
-    if group == "C1":
-        print(f"{arguments.output} is not written: C1 has no axes to turn the map to")
-        return
-    turned = report.fit(group).alignment.apply(volume)
-    if arguments.symmetrise:
-        turned = symmetrise(turned, group)
-    write_volume(arguments.output, turned, pixel_size)
-    print(f"wrote {arguments.output}: the map on the axes of {group}"
-          f"{', averaged over the group' if arguments.symmetrise else ''}")
+def _write(arguments, report, group, maps, pixel_size):
+    alignment = report.fit(group).alignment
+    for path, volume in maps.items():
+        turned = alignment.apply(volume)
+        write_volume(path, symmetrise(turned, group) if arguments.symmetrise else turned, pixel_size)
+        print(f"wrote {path}: on the axes of {group}{', averaged over the group' if arguments.symmetrise else ''}")
 
 
 def _progress(group):

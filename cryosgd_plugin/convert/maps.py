@@ -63,6 +63,15 @@ def map_shape(volume):
     return sides[::-1]
 
 
+def box_of(volume) -> int:
+    """The side of a Scipion Volume in px, from its header; InputError where the file isn't there or is no cube."""
+    shape = map_shape(volume)
+    if len(set(shape)) != 1:
+        raise InputError(f"the map {volume.getFileName()} of {' × '.join(map(str, shape))} px is not a cube; pad it "
+                         "to equal sides")
+    return shape[0]
+
+
 def half_map_paths(volume) -> list:
     """Paths of a Scipion Volume's half-maps, without the ":mrc" that some programs append; [] where it has none."""
     return [_path(name) for name in volume.getHalfMaps(asList=True)] if volume.hasHalfMaps() else []

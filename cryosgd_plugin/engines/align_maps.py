@@ -70,6 +70,26 @@ class Alignment:
         return Alignment(rotation, -rotation @ flip @ self.shift_px, self.mirrored, self.correlation)
 
 
+def compared_radius(box: int, pixel_size: float, *, resolution_a=None, shells=None) -> int:
+    """The Fourier radius up to which maps of `box` px at pixel_size Å/px are compared.
+
+    resolution_a : Å, or shells : their number; of neither DEFAULT_SHELLS
+    Raises InputError where the box can't hold it.
+    """
+    if resolution_a is not None:
+        if not resolution_a > 0:
+            raise InputError(f"a resolution of {resolution_a:g} Å is not positive; give for example "
+                             f"{box * pixel_size / min(DEFAULT_SHELLS, box // 2 - 1):.3g}, or none")
+        shells = int(round(box * pixel_size / resolution_a))
+    if shells is None:
+        return min(DEFAULT_SHELLS, box // 2 - 1)
+    if not 3 <= shells <= box // 2:
+        raise InputError(f"{box * pixel_size / max(shells, 1e-9):.3g} Å is shell {shells} of a box of {box} px at "
+                         f"{pixel_size:.4g} Å/px, which shows shells 3 to {box // 2}; give a resolution between "
+                         f"{2 * pixel_size:.3g} and {box * pixel_size / 3:.3g} Å")
+    return shells
+
+
 def mirror(volume):
     """The other hand: z reversed about the centre n // 2."""
     return np.roll(volume[::-1], 1, axis=0) if len(volume) % 2 == 0 else volume[::-1].copy()

@@ -111,19 +111,19 @@ def _judge(fits, uneven):
         if best < 0.8 * PRESENT:
             return "C1", (f"No point group fits: the best, {top}, leaves the map correlated with itself by only "
                           f"{best:.2f} (a group that is there gives {PRESENT:g} to 1). Use C1, or try again with a "
-                          "coarser --resolution if the map is noisy.")
+                          "coarser resolution if the map is noisy.")
         return "C1", (f"No point group fits well: {top} comes nearest with a correlation of {best:.2f}, which a "
-                      "pseudo-symmetric or a noisy map gives. Use C1, and compare with a coarser --resolution.")
+                      "pseudo-symmetric or a noisy map gives. Use C1, and compare with a coarser resolution.")
     group = max(present, key=lambda name: (fits[name].order, fits[name].weakest))
     sentence = (f"{group} fits: under its weakest operator the map still correlates with itself by "
                 f"{fits[group].weakest:.2f}, shell by shell.")
     rivals = [name for name in present if name != group and not is_subgroup(name, group)]
     if rivals:
         sentence += (f" {_listed(rivals)} {'fits' if len(rivals) == 1 else 'fit'} as well and no group tried holds "
-                     "both: look at the map, or go to a finer --resolution.")
+                     "both: look at the map, or go to a finer resolution.")
     if fits[group].weakest < IN_DOUBT * best:
         sentence += (f" {top} fits better ({best:.2f}), so {group} may be a pseudo-symmetry: compare the "
-                     "two with a finer --resolution.")
+                     "two with a finer resolution.")
     above = [name for name in rough if is_subgroup(group, name)]
     if above:
         worst = fits[above[-1]].weakest

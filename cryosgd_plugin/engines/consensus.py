@@ -31,8 +31,9 @@ COMPARED_BOX = 96
 class Consensus:
     """What `compare_maps` found; maps are numbered as they were given, `used` lists those that could be compared.
 
-    names : of all maps; failed : name → why it was left out; used : (n,) indices; reference : index of the map that all
-    are brought onto. alignments : (n,) Alignment onto it; aligned : (n, d, d, d) float32
+    names : of all maps; failed : name → why it was left out; used : (n,) indices
+    reference : index of the map that all are brought onto: that of the largest group which is most like the others of
+    it, or with a mask the first. alignments : (n,) Alignment onto it; aligned : (n, d, d, d) float32
     curves : (n, n, shells) FSC of each pair; mean, std : (shells,) over the pairs
     resolution_a : (n, n) Å at FSC 0.5; similarity : (n, n) mean FSC over the shells 1 to `radius`
     clusters : tuples of indices, the largest first; consensus : (d, d, d) mean map of the largest
@@ -61,6 +62,17 @@ class Consensus:
         """The values above the diagonal of an (n, n) matrix: one a pair."""
         return matrix[np.triu_indices(len(self.used), 1)]
 
+    def report(self) -> dict:
+        """All but the maps, by words for a file: `io.agreement` reads it."""
+        names = [self.names[i] for i in self.used]
+        pairs = [dict(maps=[names[i], names[j]], resolution_a=self.resolution_a[i, j],
+                      mean_fsc=self.similarity[i, j], fsc=self.curves[i, j])
+                 for i, j in combinations(range(len(names)), 2)]
+        return dict(verdict=self.verdict, groups=[[self.names[i] for i in cluster] for cluster in self.clusters],
+                    reference=self.names[self.reference], left_out=self.failed, mean_fsc=self.mean, sd_fsc=self.std,
+                    pairs=pairs, compared_to_a=self.box_size * self.pixel_size / self.radius,
+                    box_size=self.box_size, pixel_size=self.pixel_size)
+
 
 def compare_maps(volumes, *, radius: int, pixel_size: float, mask=None, diameter_a=None, names=None,
                  progress=None) -> Consensus:
@@ -88,11 +100,14 @@ def compare_maps(volumes, *, radius: int, pixel_size: float, mask=None, diameter
     agreement = np.array([[pairs[i, j].correlation for j in range(n)] for i in range(n)])
     hub = 0 if mask is not None else int(agreement.sum(axis=1).argmax())
     window = _window(mask, diameter_a, box, pixel_size)
+    # the curves are taken in the frame of the map that fits most of the others
     curves = _pair_curves([volumes[i] for i in used], pairs, hub, window, min(box, max(COMPARED_BOX, 2 * radius)))
     similarity = curves[:, :, 1:radius + 1].mean(axis=2)
     resolution = np.array([[crossing_resolution(curves[i, j], 0.5, box, pixel_size) for j in range(n)]
                            for i in range(n)])
     clusters = _clusters(similarity)
+    if mask is None:
+        hub = _best_connected(clusters[0], similarity)
     onto = _onto_reference(pairs, clusters, similarity, hub)
     aligned = np.stack([alignment.apply(volumes[i]) for i, alignment in zip(used, onto)])
     upper = curves[np.triu_indices(n, 1)]
@@ -103,6 +118,18 @@ def compare_maps(volumes, *, radius: int, pixel_size: float, mask=None, diameter
         curves=curves, mean=upper.mean(axis=0), std=upper.std(axis=0), resolution_a=resolution, similarity=similarity,
         radius=radius, clusters=tuple(tuple(used[i] for i in cluster) for cluster in clusters),
         consensus=_mean_map(aligned[list(clusters[0])]), box_size=box, pixel_size=float(pixel_size), verdict=verdict)
+
+
+def sphere_radius(diameter_a, box: int, pixel_size: float) -> float:
+    """Radius in px of the sphere within which maps are compared; diameter_a : in Å, None for one that fits the box.
+
+    Raises InputError for a diameter that does not fit.
+    """
+    radius = 0.45 * box if diameter_a is None else 0.5 * diameter_a / pixel_size
+    if not 2 <= radius <= box / 2:
+        raise InputError(f"a diameter of {diameter_a:g} Å does not fit the box of {box * pixel_size:.0f} Å; "
+                         "give one that does")
+    return radius
 
 
 def match_classes(runs, *, radius: int):
@@ -161,13 +188,8 @@ def _align_pairs(prepared, progress):
 
 
 def _window(mask, diameter_a, box, pixel_size):
-    if mask is not None:
-        return check_mask(mask, box)
-    radius = 0.45 * box if diameter_a is None else 0.5 * diameter_a / pixel_size
-    if not 2 <= radius <= box / 2:
-        raise InputError(f"a diameter of {diameter_a:g} Å does not fit the box of {box * pixel_size:.0f} Å; "
-                         "give one that does")
-    return soft_sphere(box, radius, 0.04 * box)
+    return check_mask(mask, box) if mask is not None else soft_sphere(
+        box, sphere_radius(diameter_a, box, pixel_size), 0.04 * box)
 
 
 def _pair_curves(volumes, pairs, hub, window, small):
@@ -202,11 +224,15 @@ def _onto_reference(pairs, clusters, similarity, hub):
     """Alignment of each map onto map `hub`, through the best-connected map of its own cluster."""
     onto = {}
     for rows in clusters:
-        block = similarity[np.ix_(rows, rows)]
-        centre = hub if hub in rows else rows[int(block.sum(axis=1).argmax())]
+        centre = hub if hub in rows else _best_connected(rows, similarity)
         for i in rows:
             onto[i] = pairs[i, centre].then(pairs[centre, hub])
     return [onto[i] for i in range(len(onto))]
+
+
+def _best_connected(rows, similarity):
+    """The one of these rows that is most like the others of them."""
+    return rows[int(similarity[np.ix_(rows, rows)].sum(axis=1).argmax())]
 
 
 def _mean_map(maps):

@@ -3,8 +3,10 @@
     restart_01/ restart_02/ …  whole run folders, one a seed
     restarts.json  restarts_fsc.star  pictures/restarts.png  restarts/consensus.mrc  restarts/restart_01.mrc …
 
-and, as if it were one run, the files of the restart that agrees best with the others. Of several classes each has its
-own comparison (class001_restarts_fsc.star, restarts/class001_consensus.mrc, …).
+and, as if it were one run, the files of the restart that agrees best with the others, in whose frame the maps in
+restarts/ are. Of several classes each has its own comparison, in a frame of its own (class001_restarts_fsc.star,
+restarts/class001_consensus.mrc, …). The consensus has no half-maps: the restarts are of the same images, whose noise
+both halves would share.
 """
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ import numpy as np
 from .. import __version__
 from ..core.errors import InputError
 from ..engines.consensus import compare_maps, match_classes
-from ..io.consensus_pictures import save_consensus_png
+from ..io.agreement import RESTARTS, RESTARTS_FSC, RESTARTS_JSON, agreement_of, write_mean_fsc
+from ..io.consensus_pictures import save_agreement_png
 from ..io.files import explained
-from ..io.restarts import RESTARTS, RESTARTS_FSC, write_restarts, write_restarts_fsc
 from ..io.result_folder import CHECKPOINT, JOB, LOCK, PICTURES, PROGRESS, SUMMARY, ResultFolder, read_json, result_name
-from ..io.runfolder import RunFolder
+from ..io.runfolder import RunFolder, write_json
 from ..io.stacks import check_stacks
 from ..io.volumes import read_volume, write_volume
 from .abinitio import AbInitioJob
@@ -103,7 +105,8 @@ class RestartsJob:
         chosen = self._best(found)
         verdict = " ".join(report["verdict"] if classes == 1 else f"Class {k + 1}: {report['verdict']}"
                            for k, report in enumerate(reports))
-        write_restarts(self.folder.folder, dict(reports[0], verdict=verdict, chosen=names[chosen], classes=reports))
+        write_json(self.folder.path(RESTARTS_JSON), {**(reports[0] if classes == 1 else {"classes": reports}),
+                                                     "verdict": verdict, "chosen": names[chosen]})
         self._take_over(chosen)
         summary = read_json(self._path(chosen) / SUMMARY)
         summary.update(outcome=f"{verdict} Shown is {names[chosen]}: {summary['outcome']}", restarts=self.restarts,
@@ -135,18 +138,13 @@ class RestartsJob:
             maps.append(dict(name=name, file=f"{RESTARTS}/{prefix}{name}.mrc", seed=self.config.seed + number,
                              agrees=row in consensus.clusters[0], class_number=int(orders[number][k]) + 1))
         write_volume(folder / f"{prefix}consensus.mrc", consensus.consensus, pixel)
-        write_restarts_fsc(self.folder.path(result_name(RESTARTS_FSC, k, classes)), consensus.mean, consensus.std,
-                           box_size=consensus.box_size, pixel_size=pixel)
-        save_consensus_png(self.folder.path(PICTURES) / f"{prefix}restarts.png",
-                           names=[consensus.names[i] for i in consensus.used], mean=consensus.mean, std=consensus.std,
-                           resolution_a=consensus.resolution_a, curves=consensus.curves,
-                           box_size=consensus.box_size, pixel_size=pixel, title=f"{len(maps)} restarts")
-        return dict(maps=maps, consensus=f"{RESTARTS}/{prefix}consensus.mrc", verdict=consensus.verdict,
-                    mean_fsc=consensus.mean, sd_fsc=consensus.std, pairwise_mean_fsc=consensus.similarity,
-                    pairwise_resolution_a=consensus.resolution_a, pairwise_fsc=consensus.curves,
-                    names=[consensus.names[i] for i in consensus.used],
-                    groups=[[consensus.names[i] for i in cluster] for cluster in consensus.clusters],
-                    left_out=consensus.failed)
+        write_mean_fsc(self.folder.path(result_name(RESTARTS_FSC, k, classes)), consensus.mean, consensus.std,
+                       box_size=consensus.box_size, pixel_size=pixel)
+        report = dict(consensus.report(), maps=maps, consensus=f"{RESTARTS}/{prefix}consensus.mrc")
+        save_agreement_png(self.folder.path(PICTURES) / f"{prefix}restarts.png",
+                           agreement_of(report, self.folder.folder),
+                           title=f"{len(maps)} restarts" + (f", class {k + 1}" if classes > 1 else ""))
+        return report
 
     def _take_over(self, chosen):
         """Copy the results of the chosen restart: files, its history and its pictures."""

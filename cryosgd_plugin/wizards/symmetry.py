@@ -22,6 +22,7 @@ from ..plugin import Plugin
 from ..protocols import (
     ProtCryosgdAbInitio,
     ProtCryosgdExpandSymmetry,
+    ProtCryosgdFindSymmetry,
     ProtCryosgdRefine,
     ProtCryosgdRefineSparseTV,
     ProtCryosgdValidate,
@@ -61,7 +62,7 @@ GROUPS = {
 
 class CryosgdSymmetryWizard(Wizard):
     """Choose the point group of particles from a list."""
-    _targets = [(ProtCryosgdExpandSymmetry, ["symmetry"])]
+    _targets = [(protocol, ["symmetry"]) for protocol in (ProtCryosgdExpandSymmetry, ProtCryosgdFindSymmetry)]
     _environments = [DESKTOP_TKINTER]
 
     def show(self, form, *params):
