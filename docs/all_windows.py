@@ -3,7 +3,8 @@
     xvfb-run -s "-screen 0 1600x1000x24" .venv/bin/python docs/all_windows.py .demo pictures [forms wizards viewers]
 
 Opens the newest project of a folder that `make demo` made, finished, and adds what it lacks to show everything: a run
-of three classes and a validation against an atomic model. Writes one PNG for each window into the second folder; forms
+of three classes, short restarts, their symmetry and a comparison of maps, and a validation against an atomic model.
+Writes one PNG for each window into the second folder; forms
 twice, as they open and with the expert's fields, a picture for each tab.
 """
 import sys
@@ -18,6 +19,7 @@ from screenshots import newest_project, runs_of
 
 KINDS = ("forms", "wizards", "viewers")
 CLASSES, VALIDATION = "three classes", "validation with a model"
+RESTARTS, SYMMETRY, CONSENSUS = "three restarts", "symmetry of a map", "consensus of maps"
 PATIENCE_S = 120
 # long enough for a figure to be drawn, on a machine that does something else besides
 DRAWING_S = 3.0
@@ -191,12 +193,43 @@ def _press_wand(form, field):
 
 def _add_what_lacks(session, runs):
     """The runs that the demo does not have, added to the project and to `runs`."""
+    from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdConsensus, ProtCryosgdFindSymmetry
     from cryosgd_plugin.tests.test_gui_classes import run_of_classes
     project = session.window.project
     if CLASSES not in runs:
         runs[CLASSES] = run_of_classes(project)
+    if RESTARTS not in runs:
+        runs[RESTARTS] = _launched(project, ProtCryosgdAbInitio, RESTARTS, {
+            "inputParticles": (runs["ab initio"].inputParticles.getObjValue(),
+                               runs["ab initio"].inputParticles.getExtended())},
+            particleDiameter=runs["ab initio"].particleDiameter.get(), restarts=3, iterations=30, maxParticles=500)
+    if SYMMETRY not in runs:
+        runs[SYMMETRY] = _launched(project, ProtCryosgdFindSymmetry, SYMMETRY, {
+            "inputVolume": (runs["refine"], "outputVolume")})
+    if CONSENSUS not in runs:
+        runs[CONSENSUS] = _launched(project, ProtCryosgdConsensus, CONSENSUS, {
+            "inputVolumes": [(runs["ab initio"], "outputVolume"), (runs["refine"], "outputVolume"),
+                             (runs[RESTARTS], "outputRestarts")]})
     if VALIDATION not in runs:
         runs[VALIDATION] = _validation(project)
+
+
+def _launched(project, protocol_class, label, pointers, **values):
+    """A finished run; pointers : {field: (run, its output), or a list of those}."""
+    from pyworkflow.object import Pointer
+    run = project.newProtocol(protocol_class, **values)
+    run.setObjLabel(label)
+    for field, value in pointers.items():
+        if isinstance(value, list):
+            for source, output in value:
+                getattr(run, field).append(Pointer(source, extended=output))
+        else:
+            getattr(run, field).set(value[0])
+            getattr(run, field).setExtended(value[1])
+    project.launchProtocol(run, wait=True)
+    if not run.isFinished():
+        sys.exit(f"{label}: {run.getErrorMessage()}")
+    return run
 
 
 def _validation(project):
@@ -211,8 +244,7 @@ def _validation(project):
     write_samples(files)
     halves = [str(files / name) for name in HALVES]
     write_volume(files / "map.mrc", np.mean([read_volume(half)[0] for half in halves], axis=0), PIXEL)
-    run = project.newProtocol(ProtCryosgdValidate)
-    run.setObjLabel(VALIDATION)
+    pointers = {}
     for field, output, protocol_class, values in (
             ("inputVolume", "outputVolume", ProtImportVolumes, dict(
                 filesPath=str(files / "map.mrc"), samplingRate=PIXEL, setHalfMaps=True, half1map=halves[0],
@@ -220,14 +252,8 @@ def _validation(project):
             ("inputParticles", "outputParticles", ProtCryosgdImportParticles, dict(
                 starFile=str(files / "particles.star"))),
             ("inputModel", "outputPdb", ProtImportPdb, dict(inputPdbData=1, pdbFile=str(files / "model.pdb")))):
-        protocol = project.newProtocol(protocol_class, **values)
-        project.launchProtocol(protocol, wait=True)
-        getattr(run, field).set(protocol)
-        getattr(run, field).setExtended(output)
-    project.launchProtocol(run, wait=True)
-    if not run.isFinished():
-        sys.exit(f"{VALIDATION}: {run.getErrorMessage()}")
-    return run
+        pointers[field] = _launched(project, protocol_class, f"input of {VALIDATION}", {}, **values), output
+    return _launched(project, ProtCryosgdValidate, VALIDATION, pointers)
 
 
 if __name__ == "__main__":

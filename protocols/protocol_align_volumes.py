@@ -89,7 +89,8 @@ class ProtCryosgdAlignVolumes(SettledOutputs, EngineRun, EMProtocol):
         if counts - {2}:
             errors.append(f"One of the maps has {max(counts - {2})} half-maps where there should be two; choose maps "
                           "with two, or with none.")
-        if not errors and all(pointer.get() is not None for pointer in self.inputVolumes) and not self._maps():
+        given = [pointer.get() for pointer in self.inputVolumes]
+        if not errors and given and None not in given and not self._maps():
             errors.append("No map is left to move: all items of the sets are switched off.")
         return errors
 

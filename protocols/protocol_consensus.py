@@ -105,7 +105,7 @@ class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
 
     # ---- information
     def _validate(self):
-        if any(pointer.get() is None for pointer in self.inputVolumes):
+        if not self.inputVolumes or any(pointer.get() is None for pointer in self.inputVolumes):
             return []  # Scipion itself says that they are empty
         errors = []
         try:

@@ -194,6 +194,7 @@ class TestConsensus(OfMaps):
     def test_bad_input_gets_a_sentence(self):
         one, other = self.start(BLOBS, 7), self.start(BLOBS, 8)
         coarse = self.volume("coarse", density(box=24, pixel=8.0), 8.0)
+        self.assertEqual(len(self.compare().validate()), 1)     # Scipion's own: nothing is given
         self.assert_refused(self.compare(one), "1 map is given, where two or more are needed")
         self.assert_refused(self.compare(one, coarse), "run 7 has 32 px at 6 Å/px, coarse 24 px at 8 Å/px",
                             "bring them to one grid with 'align volumes'")

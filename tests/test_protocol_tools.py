@@ -313,6 +313,8 @@ class TestAlignVolumes(Project):
         self.assertIn("2 maps were aligned", protocol.methods()[0])
 
     def test_odd_input_is_told(self):
+        # Scipion's own sentences: no reference, no maps
+        self.assertEqual(len(self.newProtocol(ProtCryosgdAlignVolumes).validate()), 2)
         volume = self.volume("one.mrc", np.ones((32, 32, 32), np.float32))
         volume.setHalfMaps([volume.getFileName()])
         holder = self.holder(outputVolume=volume)
