@@ -7,10 +7,11 @@ from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
 from ..convert import volume_object
-from ..convert.maps import half_map_paths, volume_to_mrc, volumes_in
+from ..convert.maps import half_map_paths, volume_to_mrc
 from ..io.result_folder import read_json
 from .engine_run import EngineRun
 from .form_fields import add_compared_resolution
+from .map_inputs import maps_pointed_at
 from .settled_outputs import SettledOutputs
 
 
@@ -108,8 +109,7 @@ class ProtCryosgdAlignVolumes(SettledOutputs, EngineRun, EMProtocol):
 
     # ---- helpers
     def _maps(self):
-        return [pair for pointer in self.inputVolumes if pointer.get() is not None
-                for pair in volumes_in(pointer.get(), disabled=False)]
+        return maps_pointed_at(self.inputVolumes)
 
     def _moved(self, number):
         return self._getExtraPath(f"aligned{number:03d}.mrc")

@@ -10,7 +10,7 @@ from pwem.objects import SetOfFSCs, SetOfVolumes, Volume
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
-from ..convert import volume_object, volume_to_mrc, volumes_in
+from ..convert import volume_object, volume_to_mrc
 from ..convert.maps import box_of, map_shape
 from ..core.errors import InputError
 from ..core.masks import check_mask_frame
@@ -22,6 +22,7 @@ from ..io.agreement import CONSENSUS_JSON, read_agreements
 from .agreement_results import append_aligned, append_curves, consensus_words, pair_words
 from .engine_run import EngineRun, sentence_of
 from .form_fields import add_compared_resolution
+from .map_inputs import maps_pointed_at
 from .settled_outputs import SettledOutputs
 
 LONGEST_NAME = 60
@@ -153,8 +154,7 @@ class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
         return read_agreements(self._reportPath())[0] if os.path.exists(self._reportPath()) else None
 
     def _maps(self):
-        return [pair for pointer in self.inputVolumes if pointer.get() is not None
-                for pair in volumes_in(pointer.get(), disabled=False)]
+        return maps_pointed_at(self.inputVolumes)
 
     def _runPath(self):
         return self._getExtraPath("run")

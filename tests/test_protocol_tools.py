@@ -29,6 +29,7 @@ from cryosgd_plugin.protocols import (
     ProtCryosgdSimulate,
     ProtCryosgdSplitByClass,
 )
+from cryosgd_plugin.protocols.map_inputs import maps_pointed_at
 from cryosgd_plugin.tests.protocol_project import Project, relations
 
 
@@ -297,6 +298,10 @@ class TestAlignVolumes(Project):
         for name in ("outputOne", "outputOther"):
             protocol.inputVolumes.append(Pointer(holder, extended=name))
         self.assertEqual(protocol.validate(), [])
+        # the maps of two runs are often files of one name
+        unnamed = Pointer(self.simulation, extended="outputVolume")
+        self.assertEqual([label for label, _ in maps_pointed_at([unnamed, *protocol.inputVolumes])],
+                         [self.simulation.getRunName(), "turned.mrc", "mirrored.mrc"])
         self.assertIn("not aligned yet", protocol.summary()[0])
         self.launchProtocol(protocol)
         first, second = [volume.clone() for volume in protocol.outputVolumes]
