@@ -4,8 +4,8 @@
 
 Opens the newest project of a folder that `make demo` made, finished, and adds what it lacks to show everything: a run
 of three classes, short restarts, their symmetry and a comparison of maps, and a validation against an atomic model.
-Writes one PNG for each window into the second folder; forms
-twice, as they open and with the expert's fields, a picture for each tab.
+Writes one PNG for each window into the second folder; forms twice, as they open and with the expert's fields, a picture
+for each tab.
 """
 import sys
 import tempfile
