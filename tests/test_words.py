@@ -1,5 +1,7 @@
 """What a finished run says of itself."""
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.refine.config import RefineConfig
+from cryosgd_plugin.job.refine_summary import outcome as refine_outcome
 from cryosgd_plugin.job.words import outcome
 
 SETTINGS = dict(pixel_size=4.0, box_size=64, diameter_a=190.0)
@@ -40,3 +42,18 @@ def test_few_particles_are_a_reason_for_caution():
     assert "200 particles are few: take the finer details with caution" in of(200, 1)
     assert "few for so many maps" in of(1200, 3)
     assert "caution" not in of(500, 1) + of(1500, 3)
+
+
+def test_a_refinement_tells_of_a_cut_search_and_of_indefinite_poses():
+    def of(classes=1, counts=(1000,), **found):
+        config = RefineConfig(**SETTINGS, classes=classes)
+        return refine_outcome(config, [9.0] * classes, counts, 1000, "they did", {"capped": 0, "broad": 0, **found})
+
+    assert "poses" not in of(capped=0.05, broad=0.5)
+    cut = "For 99% of the particles the bound left more poses than are followed, and only the likeliest by then were: "
+    assert cut + "the best may be missed." in of(capped=0.99)
+    assert cut + "the certificate tells what that cost." in of(capped=0.99, certificate=dict(images=29))
+    assert "60% of the particles have no definite pose" in of(broad=0.6)
+    assert "hardly any" not in of(2, (600, 400))
+    assert "Class 2 won hardly any particles: leave its reference out." in of(2, (950, 50))
+    assert "Classes 2, 3 won hardly any particles: leave their references out." in of(3, (980, 10, 10))

@@ -180,9 +180,9 @@ def outcome(config, resolutions, counts, n_particles, reason, record) -> str:
                   "themselves (ab initio).")
     words += f" The iterations ended because {reason}."
     if record["capped"] > 0.05:
-        words += (f" {record['capped']:.0%} of the particles say so little that more poses remained possible than are "
-                  "followed: " + ("the certificate tells what that may have cost." if record.get("certificate") else
-                                  "the best may have been missed."))
+        words += (f" For {record['capped']:.0%} of the particles the bound left more poses than are followed, and only "
+                  "the likeliest by then were: ")
+        words += "the certificate tells what that cost." if record.get("certificate") else "the best may be missed."
     if record["broad"] > 0.5:
         words += (f" {record['broad']:.0%} of the particles have no definite pose: they say too little, or the "
                   "reference is not theirs.")
