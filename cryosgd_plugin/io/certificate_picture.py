@@ -47,6 +47,6 @@ def draw_certificate(figure, history):
 
 def save_certificate_png(history, path):
     """Save `draw_certificate` of the records as a PNG."""
-    figure = _figure(*CERTIFICATE_SIZE)
+    figure = _figure(*CERTIFICATE_SIZE, layout=None)  # it sets its own margins
     draw_certificate(figure, history)
     _save(figure, path)

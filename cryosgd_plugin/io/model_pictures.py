@@ -48,7 +48,7 @@ def draw_model(figure, spectra, extent_a: float, title: str):
 
 def save_model_png(path, spectra, extent_a: float, title: str):
     """Save `draw_model` as a PNG. Raises InputError where the file can't be written."""
-    figure = _figure(*MODEL_SIZE)
+    figure = _figure(*MODEL_SIZE, layout=None)  # it sets its own margins
     draw_model(figure, spectra, extent_a, title)
     _save(figure, path)
 
