@@ -55,12 +55,19 @@ def command_line(doc: str, *, seeds: int) -> argparse.ArgumentParser:
     """The options that all benchmarks have."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False, epilog="What follows -- goes to `cryosgd abinitio` as it is.")
-    parser.add_argument("--seeds", type=int, default=seeds, metavar="N", help="runs with seeds 0 to N-1 (%(default)s)")
+    parser.add_argument("--seeds", type=seed_range, default=range(seeds), metavar="N",
+                        help=f"runs with seeds 0 to N-1, or with those of FIRST-LAST ({seeds})")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads of a run (%(default)s)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="results and run folders")
     parser.add_argument("--reuse", action="store_true", help="take the finished sets and runs in DIR as they are")
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="test data (%(default)s)")
     return parser
+
+
+def seed_range(words: str) -> range:
+    """The seeds of "5" (0 to 4) or of "3-4"."""
+    first, dash, last = words.partition("-")
+    return range(int(first), int(last) + 1) if dash else range(int(words))
 
 
 def add_final_resolution(parser):

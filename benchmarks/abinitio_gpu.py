@@ -42,7 +42,7 @@ def main(words=None):
                           arguments.threads, reuse=arguments.reuse)
     print(particles.words)
     curves = {}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = abinitio(particles.star, arguments.output / f"run{arguments.particles}_seed{seed}", "--diameter",
                        particles.diameter, "--device", arguments.device, "--threads", arguments.threads, "--memory",
                        arguments.memory, "--seed", seed, *arguments.options, reuse=arguments.reuse)

@@ -35,7 +35,7 @@ def seed_rows(particles, arguments, report, diameter):
     print(f"true poses: FSC 0.5 at {best.resolution_a:.2f} Å", flush=True)
     report.facts["true_poses_a"] = best.resolution_a
     rows, curves = [], {"true poses": best.curve}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = abinitio(particles.star, arguments.output / f"seed{seed}", "--diameter", diameter, "--seed", seed,
                        "--threads", arguments.threads, *arguments.options, reuse=arguments.reuse)
         judged = judge(run.volume(), particles.truths[0], particles.pixel)

@@ -40,7 +40,7 @@ def main(words=None):
     for path in arguments.map:
         row, curves[path.name] = judged(read_volume(path)[0], folder / "halfmaps")
         report.add(map=str(path), **row)
-    for seed in range(0 if arguments.map else arguments.seeds):
+    for seed in () if arguments.map else arguments.seeds:
         run = abinitio(folder / "particles_72.star", arguments.output / f"seed{seed}", "--symmetry", "O", "--diameter",
                        arguments.diameter, "--seed", seed, "--threads", arguments.threads, *arguments.options,
                        reuse=arguments.reuse)

@@ -56,7 +56,7 @@ def main(words=None):
     best = particles.oracle_resolution()
     report.facts["true_poses_a"] = best
     curves, maps = {}, {}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         for method, run in runs(arguments, particles, seed):
             judged = judge(run.volume(), particles.truths[0], particles.pixel)
             report.add(seed=seed, method=method, fsc05_a=judged.resolution_a,

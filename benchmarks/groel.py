@@ -39,7 +39,7 @@ def main(words=None):
     if arguments.only_simulate:
         return 0
     curves, steps = {}, {}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = abinitio(particles.star, arguments.output / f"seed{seed}", "--diameter", particles.diameter,
                        "--final-resolution", FINAL_A, "--seed", seed, "--threads", arguments.threads,
                        *arguments.options, reuse=arguments.reuse)

@@ -68,7 +68,7 @@ def main(words=None):
         particles, good = SETS[name](arguments)
         best = particles.oracle_resolution(rows=good)
         print(f"{name}: {particles.words}; true poses: FSC 0.5 at {best:.2f} Å", flush=True)
-        for seed in range(arguments.seeds):
+        for seed in arguments.seeds:
             curve = one(report, arguments, name, particles, best, seed)
             if curve is not None:
                 plot_fsc(axes, {f"{name}, seed {seed}": curve}, particles.table.box_size, particles.pixel)

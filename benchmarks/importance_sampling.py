@@ -68,7 +68,7 @@ def main(words=None):
         common = ["--diameter", particles.diameter, "--final-resolution", arguments.final_resolution,
                   *arguments.options]
         with threadpool_limits(1):
-            for seed in range(arguments.seeds):
+            for seed in arguments.seeds:
                 figure_8(report, arguments, particles, common, seed)
         hold(report)
         tell_cheapest(report)

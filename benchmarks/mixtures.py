@@ -75,7 +75,7 @@ def one_mixture(arguments, classes):
     if arguments.only_oracle:
         return report.finish()
     shown, curves = {"truth": particles.truths}, {}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = abinitio(particles.star, arguments.output / f"k{classes}_seed{seed}", *words, "--seed", seed,
                        "--threads", arguments.threads, reuse=arguments.reuse)
         name = f"seed {seed}"

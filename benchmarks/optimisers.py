@@ -86,7 +86,7 @@ def compare(arguments, target):
     report = Report(f"optimisers_{target.name}", arguments.output, f"{target.name}, {target.star.name}: "
                     f"{arguments.images} images in minibatches of {MINIBATCH}")
     paths, shown = {}, {"truth": [target.truth, None, None, None]}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         error_of = held_out_error(arguments, target, seed)
         for preconditioner in arguments.preconditioner:
             for optimiser in arguments.optimisers:

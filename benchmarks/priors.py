@@ -55,7 +55,7 @@ def main(words=None):
     for prior in PRIORS:
         for strength in [1.0] if prior == "uniform" else arguments.strengths:
             name = prior if prior == "uniform" else f"{prior} {strength:g}"
-            for seed in range(arguments.seeds):
+            for seed in arguments.seeds:
                 shown = one(report, arguments, particles, name, prior, strength, seed)
                 if seed == 0:
                     curves[name], maps[name] = shown[0].curve, [judged.aligned for judged in shown]

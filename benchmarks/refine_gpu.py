@@ -40,7 +40,7 @@ def main(words=None):
                           "--shift-sd", 4, "--defocus", 10000, 25000, "--seed", 1, "--threads", arguments.threads,
                           reuse=arguments.reuse)
     print(particles.words)
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = engine_run("refine", particles.star, arguments.output / f"run{arguments.particles}_seed{seed}",
                          "--reference", particles.folder / "truth_volume.mrc", "--diameter", particles.diameter,
                          "--device", arguments.device, "--threads", arguments.threads, "--memory", arguments.memory,

@@ -24,7 +24,7 @@ def main(words=None):
                           arguments.particles, "--box", 128, "--pixel-size", 2, "--snr", 0.05, "--shift-sd", 4,
                           "--defocus", 10000, 25000, "--seed", 1, reuse=arguments.reuse)
     print(particles.words)
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = engine_run("refine", particles.star, arguments.output / f"run{arguments.particles}_seed{seed}",
                          "--reference", particles.folder / "truth_volume.mrc", "--diameter", particles.diameter,
                          "--threads", arguments.threads, "--seed", seed, *arguments.options, reuse=arguments.reuse)

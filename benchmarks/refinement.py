@@ -69,14 +69,14 @@ def main(words=None):
     for name in arguments.sets:
         particles = make_set(name, arguments)
         print(particles.words)
-        for seed in range(arguments.seeds):
+        for seed in arguments.seeds:
             run = refined(particles, name, arguments, f"{name}_seed{seed}", "--seed", seed)
             row, curves[f"{name}, seed {seed}"] = judged(run, particles, name)
             history = run.results.history()
             histories += history
             report.add(set=name, seed=seed, **row, **certified(history), seconds=run.seconds, cpu_s=run.cpu)
         if arguments.certify:
-            histories += refined(particles, name, arguments, f"{name}_certified", "--seed", arguments.seeds,
+            histories += refined(particles, name, arguments, f"{name}_certified", "--seed", arguments.seeds.stop,
                                  "--certificate-share", arguments.certify).results.history()
         hold_peer(report, name, particles)
         if arguments.exhaustive:

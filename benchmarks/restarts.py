@@ -43,7 +43,7 @@ def main(words=None):
                  phantom(arguments, particles=arguments.particles, snr=0.05))
     report = Report("restarts", arguments.output, particles.words)
     volumes, curves = [], []
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = abinitio(particles.star, arguments.output / f"seed{seed}", "--diameter", particles.diameter, "--seed",
                        seed, "--threads", arguments.threads, "--final-resolution", arguments.final_resolution,
                        *arguments.options, reuse=arguments.reuse)

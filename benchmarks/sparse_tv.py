@@ -62,7 +62,7 @@ def main(words=None):
     report = Report(name, arguments.output, "Sparse + TV beside Wiener's maps: FSC with the truth")
     maps, curves = {}, {}
     for of in arguments.sets:
-        for seed in range(arguments.seeds):
+        for seed in arguments.seeds:
             particles = phantom(arguments, "--seed", seed, *SETS[of], particles=1000, snr=SNR.get(of, 0.05),
                                 name=f"{of}_{seed}")
             print(particles.words, flush=True)

@@ -35,7 +35,7 @@ def main(words=None):
     report = Report("view_directions", arguments.output, particles.words)
     true = share_on_belt(particles.table.rotations[:, 2], np.ones(len(particles.table)))
     curves = {}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run = abinitio(particles.star, arguments.output / f"seed{seed}", "--diameter", particles.diameter, "--seed",
                        seed, "--threads", arguments.threads, "--final-resolution", FINAL_A["belt"], *arguments.options,
                        reuse=arguments.reuse)
