@@ -36,6 +36,7 @@ class AbInitioForm(FilledForm):
         self._defineGpuParams(form)
         _define_basics(form)
         _define_start(form)
+        self._defineGpuWand(form)
         form.addSection(label="Method")
         _define_schedule(form)
         _define_steps(form)

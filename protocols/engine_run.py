@@ -32,6 +32,9 @@ class EngineRun:
                  if self._severalGpus else "Number of the GPU as nvidia-smi lists it, for example 0; one is used.")
         form.addHidden(GPU_LIST, params.StringParam, default="0",
                        label="GPU IDs", help=f"{which} A queue numbers those that it lends from 0.")
+
+    def _defineGpuWand(self, form):
+        """The row whose wand fills the GPU IDs; Scipion gives the row above the sections none."""
         form.addParam("gpuWizard", params.LabelParam, label="GPUs of this machine",
                       help="The wand lists them, with their free memory, and fills the GPU IDs above.")
 

@@ -34,6 +34,7 @@ class RefineForm(FilledForm):
         form.addSection(label="Input")
         self._defineGpuParams(form)
         _define_basics(form)
+        self._defineGpuWand(form)
         form.addSection(label="Method")
         _define_run(form)
         _define_search(form)

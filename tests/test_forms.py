@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("pwem", reason="Scipion (pyworkflow, pwem) is not installed here")
 
-from pyworkflow.protocol.params import ElementGroup, Line
+from pyworkflow.protocol.params import ElementGroup, FloatParam, Line
 
 from cryosgd_plugin import protocols
 from cryosgd_plugin.tests.protocol_project import flat
@@ -41,3 +41,14 @@ def test_a_simulation_asks_for_little_whatever_it_is_of(values):
     shown = visible(protocols.ProtCryosgdSimulate(**values))
     assert len(shown) <= MOST_FIELDS, shown
     assert ("inputVolumes" in shown) == (values.get("source") == 1)
+
+
+@pytest.mark.parametrize("name", protocols.__all__)
+def test_a_form_begins_with_its_input_and_shows_short_numbers(name):
+    protocol = getattr(protocols, name)()
+    first = next(field for section in protocol.iterDefinitionSections() if section.getLabel() not in OF_SCIPION
+                 for field, param, _ in flat(section) if field not in ("useGpu", "gpuList"))
+    assert first != "gpuWizard"
+    long = {field: str(param.default) for field, param in fields(protocol)
+            if isinstance(param, FloatParam) and len(str(param.default)) > 6}
+    assert long == {}

@@ -50,6 +50,24 @@ def test_convergence_shows_every_quantity(classes):
     assert "5 iterations in 50 s; the halves agree to 12 Å" in figure._suptitle.get_text()
 
 
+def test_convergence_of_sparse_tv_shows_its_penalties():
+    figure, history = new_figure(), records(3)
+    for record, zeros in zip(history[1:], (0.5, None)):
+        maps = [None if zeros is None else dict(zeros=zeros + 0.1 * half) for half in range(2)]
+        record["sparse_tv"] = dict(penalties=[[[0.1, 0.4]], [[0.2, 0.8]]], maps=maps)
+    draw_refine_convergence(figure, history)
+    figure.canvas.draw()
+    penalties = panel(figure, "penalties")
+    for line, style, value in zip(penalties.lines, ("-", "-", "--", "--"), (0.1, 0.4, 0.2, 0.8)):
+        assert line.get_linestyle() == style
+        np.testing.assert_array_equal(line.get_xdata(), [2, 3])
+        np.testing.assert_allclose(line.get_ydata(), value)
+    assert curve(penalties, "α").get_ydata()[0] == 0.1 and curve(penalties, "β").get_ydata()[0] == 0.4
+    twin = next(axes for axes in figure.axes if axes.get_ylabel() == "empty voxels (%)")
+    np.testing.assert_allclose(curve(twin, "empty voxels").get_ydata(), [55.0])
+    np.testing.assert_array_equal(curve(twin, "empty voxels").get_xdata(), [2])
+
+
 def test_convergence_with_gaps():
     figure, history = new_figure(), records(1)
     history[0].update(pruned=[], resolution_a=None, resolutions_a=[None])

@@ -101,6 +101,8 @@ def test_while_the_run_goes_on(run_viewer):
         for name in ("showHalves", "showMask"):
             message, = views(viewer, name)
             assert "at the end of the run" in message.getMessage()
+        beside, = views(viewer, "showCompare")
+        assert [label for label, _ in beside.offered] == ["newest map", "iteration 2", "iteration 1"], "each map once"
         # the view looks at the disk anew
         write_volume(folder.progress_path(4), np.zeros((16,) * 3), 5.0)
         assert view.list_volumes()[-1][0] == "iteration 4"

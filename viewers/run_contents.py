@@ -76,7 +76,8 @@ def maps_to_compare(folder, structures):
             chosen += range(len(found), len(found) + len(halves))
         found += [(f"{prefix(folder, k)}half {number}", path) for number, path in enumerate(halves, start=1)]
     for k in structures:
-        found += [(title, path) for number, title, path in reversed(_maps(folder, k)) if number is not None]
+        found += [(title, path) for number, title, path in reversed(_maps(folder, k))
+                  if number is not None and path != folder.newest_volume(k)]
     return [(label, partial(open_volume, path, None, label)) for label, path in found], chosen
 
 

@@ -79,6 +79,8 @@ def draw_refine_convergence(figure, history):
               ("time of an iteration (s)", _seconds)]
     if any(len(record.get("class_shares") or ()) > 1 for record in history):
         panels.insert(3, ("class shares (%)", draw_class_shares))
+    if any(record.get("sparse_tv") for record in history):
+        panels.append(("penalties, dashed of half 2", _penalties))
     best = history[-1].get("resolution_a")
     agree = "do not agree" if best is None else f"agree to {best:.3g} Å"
     draw_panels(figure, panels, history, f"{iterations_and_time(history)}; the halves {agree}")
@@ -168,6 +170,27 @@ def _doubts(axes, iteration, history):
     # the legend has its room above 100 %, which no share can reach
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 100])
     legend(axes)
+
+
+def _penalties(axes, iteration, history):
+    """α and β of each half and, of what they left, the share of empty voxels; means over the classes."""
+    said = [record.get("sparse_tv") or {} for record in history]
+    for half, style in enumerate(("-", "--")):
+        for place, name in enumerate("αβ"):
+            values = [np.mean(one["penalties"][half], axis=0)[place] if one else np.nan for one in said]
+            draw_line(axes, iteration, np.array(values), colour=COLOURS[place], ls=style, marker="o",
+                      label=None if half else name)
+    _from_zero(axes)
+    empty = axes.twinx()
+    # None where Wiener's map had to stand in
+    kept = [[one["zeros"] for one in record.get("maps", ()) if one] for record in said]
+    draw_line(empty, iteration, np.array([100 * np.mean(share) if share else np.nan for share in kept]), colour=GREY,
+              ls=":", label="empty voxels", marker="o")
+    empty.set_ylim(0, 140)
+    empty.set_yticks([0, 50, 100])
+    empty.set_ylabel("empty voxels (%)", fontsize=8, color=GREY, labelpad=4)
+    empty.tick_params(labelsize=8)
+    legend(axes, empty)
 
 
 def _seconds(axes, iteration, history):

@@ -32,7 +32,7 @@ class SparseTVConfig(Settings):
     beta: float = 1.6
     gamma: float = 0.05
     epsilon: Optional[float] = None
-    epsilon_ratio: float = 1 / 3
+    epsilon_ratio: float = 0.333
     reweightings: int = 3
     convex: bool = False
     smoothing: float = 1.0
