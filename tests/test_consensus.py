@@ -169,3 +169,11 @@ def test_classes_of_runs_are_paired():
     assert orders[0].tolist() == [0, 1, 2]
     assert orders[1].tolist() == [1, -1, 0]
     assert tables[0].shape == (3, 3) and tables[1].shape == (3, 2)
+
+
+def test_an_empty_class_is_paired_last():
+    first = [np.zeros_like(start(BLOBS, 20)), start(OTHER, 21)]
+    second = [start(OTHER, 23), np.zeros_like(start(BLOBS, 24))]
+    orders, tables = match_classes([first, second], radius=RADIUS)
+    assert orders[1].tolist() == [1, 0]
+    assert tables[1][0].tolist() == [-1, -1] and tables[1][1, 0] > 0.5

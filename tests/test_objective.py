@@ -109,8 +109,20 @@ def test_chunks_change_nothing(monkeypatch):
     np.testing.assert_allclose(parts.residual, whole.residual, rtol=1e-4)
     assert parts.value(x) == pytest.approx(whole.value(x), rel=1e-5)
     assert [i.structure for i in parts.images] == [i.structure for i in whole.images]
-    with pytest.raises(ValueError, match="at most"):
-        parts.curvature(x, x)
+
+
+def test_the_curvature_of_many_images_is_that_of_the_first(monkeypatch):
+    engine = make_engine()
+    x = engine.model.volumes.copy()
+    few = Minibatch(engine, np.arange(7), 1.0, sampled=False)
+    many = Minibatch(engine, np.arange(20), 1.0, sampled=False)
+    with pytest.raises(ValueError, match="gradient first"):
+        many.curvature(x, x)
+    few.gradient(x)
+    monkeypatch.setattr(objective, "CHUNK", 7)
+    many.gradient(x)
+    expected = few.curvature(x, x)
+    np.testing.assert_allclose(many.curvature(x, x), expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_packed_gradients_outlive_the_box():

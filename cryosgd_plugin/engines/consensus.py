@@ -137,14 +137,15 @@ def match_classes(runs, *, radius: int):
 
     runs : lists of maps (d, d, d), one list a run. Returns (orders, correlations): orders[r][k] is the class of run r
     that is class k of the first, −1 for none left; correlations[r] : (classes of the first, classes of r), aligned,
-    of the better hand. The pairing maximises the sum of the correlations (Kuhn's assignment).
+    of the better hand. The pairing maximises the sum of the correlations (Kuhn's assignment); a map that can't be
+    compared, being empty, correlates by −1 with all.
     """
-    first = [PreparedMap(volume, radius, f"class {k + 1} of run 1") for k, volume in enumerate(runs[0])]
+    prepared = [[_prepared_hands(volume, radius) for volume in volumes] for volumes in runs]
+    first = [hands and hands[0] for hands in prepared[0]]
     orders, tables = [], []
-    for number, volumes in enumerate(runs):
-        hands = [tuple(PreparedMap(hand, radius, f"class {k + 1} of run {number + 1}")
-                       for hand in (volume, mirror(volume))) for k, volume in enumerate(volumes)]
-        table = np.array([[_best_hand(moving, target).correlation for moving in hands] for target in first])
+    for candidates in prepared:
+        table = np.array([[_best_hand(moving, target).correlation if moving and target else -1.0
+                           for moving in candidates] for target in first])
         order = np.full(len(first), -1)
         rows, columns = linear_sum_assignment(table, maximize=True)
         order[rows] = columns
@@ -168,6 +169,15 @@ def _usable(volumes, names):
     if len(boxes) > 1:
         raise InputError(f"the maps have boxes of {', '.join(map(str, sorted(boxes)))} px; resample them to one")
     return used, failed
+
+
+def _prepared_hands(volume, radius):
+    """(PreparedMap as it is, mirrored), or None for a map that is empty or holds NaN."""
+    try:
+        check_map(volume, "the map")
+    except InputError:
+        return None
+    return tuple(PreparedMap(hand, radius) for hand in (volume, mirror(volume)))
 
 
 def _best_hand(moving, target):

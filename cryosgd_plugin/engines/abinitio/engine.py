@@ -78,7 +78,8 @@ class AbInitio:
         self.queue = np.empty(0, int)
         self.partition = None
         if config.optimiser == "sagd":
-            self.partition = sagd_partition(config, self.rows, table_gb, self.rng)
+            # drawn by a generator of its own: all step rules begin at the same map
+            self.partition = sagd_partition(config, self.rows, table_gb, np.random.default_rng([config.seed, 1]))
         self.symmetriser = Symmetriser(config.symmetry, config.symmetry_start)
         self.noise = border_noise(config, source, self.rows, self.rng)
         self.memory = PoseMemory(len(table), config.classes, config.oversampling)

@@ -51,8 +51,8 @@ class Minibatch:
             total = part if total is None else (total[0] + part[0], total[1] + part[1])
             self.images += batch.images
             power = power + residual_power(batch, engine.noise.spectrum) * len(rows) / n / batch.noise_share
-            if len(rows) == n:
-                self._curvature = batch.rings()[1], batch.sums.rows
+            if self._curvature is None:
+                self._curvature = batch.rings()[1], batch.sums.rows, len(rows)
         self.residual = power
         engine.model.accumulate(engine.xp.stack([hermitian(w) for w in total[1]]), n)
         gradient = self._to_volumes(total[0], -1 / n)
@@ -63,17 +63,18 @@ class Minibatch:
     def curvature(self, x, v):
         """Aᴴ (Σ w C² / σ²) A v / n with the posterior weights w of the last gradient: the Hessian of EM's majoriser.
 
-        Raises ValueError where the minibatch was too large to keep them (CHUNK).
+        Of a minibatch of more than CHUNK images it is that of the first CHUNK, which stand for all. Raises ValueError
+        before a gradient.
         """
         if self._curvature is None:
-            raise ValueError(f"no curvature: ask for the gradient first, on a minibatch of at most {CHUNK} images")
+            raise ValueError("no curvature: ask for the gradient first")
         engine = self.engine
-        weight, rows = self._curvature
+        weight, rows, n = self._curvature
         halves = [to_half_volume(volume, engine.model.radius) for volume in v]
         rings = slice_rings(halves, self.grid, rows)
         half, _ = back_project(weight * rings, weight, self.grid, engine.symmetriser.operators, engine.model.radius,
                                rows=rows, classes=engine.config.classes)
-        return self._to_volumes(half, 1 / len(self.rows))
+        return self._to_volumes(half, 1 / n)
 
     def precondition(self, g):
         """P⁻¹ g."""
