@@ -57,7 +57,7 @@ class ProtCryosgdValidate(HalfMapsRun, EMProtocol):
         group = form.addGroup("Local resolution and model", expertLevel=LEVEL_ADVANCED)
         add(group, "localWindow", params.FloatParam, None, "Window of the local resolution (Å)", allowsNull=True,
             help="Full width at half maximum of the Gaussian window around each voxel. Empty: 5 times the resolution, "
-                 "right for most. Smaller ones show finer differences and scatter more.")
+                 "half the box at most, right for most. Smaller ones show finer differences and scatter more.")
         add(group, "assembly", params.StringParam, FIRST, "Assembly of the model",
             help="Biological assembly that the map shows, by the name in the model's file; *first*: the first one, or "
                  "the chains as they are where the file has none; *none*: the chains as they are.")

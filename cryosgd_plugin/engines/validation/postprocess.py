@@ -13,6 +13,12 @@ from .sharpening import FEWEST_SHELLS, FIT_FROM_A, SharpenedMap, sharpen
 
 CONVENTION = {False: "shell s: coefficients of the full Fourier transform whose radius rounds to s",
               True: "shell s: coefficients of the half transform (kx >= 0) whose radius rounds to s, as RELION counts"}
+# what to do about a mask that is too tight. Of halves that end at one shell, as low-passed ones do, every mask carries
+# the strong shells into the empty ones
+WIDEN_GIVEN = "Make a wider mask with a softer edge."
+WIDEN_MADE = ("It was made of the maps: raise --mask-extend and --mask-edge (in the form: widen the mask by, soft "
+              "edge). Of halves that end abruptly no mask may be wide enough; then the unmasked curve is the one to "
+              "report.")
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ def outcome(result: Postprocessed, halves: HalfMaps, config: PostprocessConfig) 
     elif result.tight:
         words = (f"The mask is too tight: within it, maps of random phases still correlate by "
                  f"{result.curves.mask_share:.2f}, so the masked curve flatters and no resolution is read from it. "
-                 f"Without a mask the half-maps agree to {result.resolution_a:.2f} Å (FSC {THRESHOLD}). Make a wider "
-                 "mask with a softer edge.")
+                 f"Without a mask the half-maps agree to {result.resolution_a:.2f} Å (FSC {THRESHOLD}). "
+                 f"{WIDEN_GIVEN if halves.mask_given else WIDEN_MADE}")
     else:
         words = (f"The half-maps agree to {result.resolution_a:.2f} Å (FSC {THRESHOLD} within the mask, "
                  f"{_how(result, halves)}")
