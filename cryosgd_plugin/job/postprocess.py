@@ -90,7 +90,8 @@ def summarise(files, halves, result, config) -> dict:
         bfactor=result.sharpened.bfactor if result.sharpened else None, guinier_fit=vars(fit) if fit else None,
         convention=CONVENTION[config.half_plane], box_size=halves.box_size, pixel_size=halves.pixel_size,
         deposition=_for_the_emdb(result.sharpened, halves.pixel_size) if result.sharpened else None,
-        warnings=result.warnings, parameters=config.to_dict(), version=__version__, **files.names())
+        warnings=[*result.warnings, *result.sharpening_doubts], parameters=config.to_dict(), version=__version__,
+        **files.names())
 
 
 def _for_the_emdb(sharpened, pixel_size):

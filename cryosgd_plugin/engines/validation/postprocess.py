@@ -9,7 +9,7 @@ from ...core.masks import has_hard_edge
 from ...core.settings import Settings, need
 from .half_maps import KEPT_SHELLS, THRESHOLD, TIGHT, HalfMapCurves, box_excess, half_map_curves, solvent_free
 from .halves import SAME_MAP, HalfMaps, doubts, same_map
-from .sharpening import FEWEST_SHELLS, FIT_FROM_A, SharpenedMap, sharpen
+from .sharpening import FEWEST_SHELLS, FIT_FROM_A, SharpenedMap, doubts_of_fit, sharpen
 
 CONVENTION = {False: "shell s: coefficients of the full Fourier transform whose radius rounds to s",
               True: "shell s: coefficients of the half transform (kx >= 0) whose radius rounds to s, as RELION counts"}
@@ -60,6 +60,13 @@ class Postprocessed:
     def believed(self) -> np.ndarray:
         """(shells,) the curve that the resolution is read from: corrected, or unmasked where the mask is too tight."""
         return self.curves.unmasked if self.tight else self.curves.corrected
+
+    @property
+    def sharpening_doubts(self) -> list:
+        """Sentences on a fitted B-factor that is not to be trusted; [] of a given one."""
+        fit = self.sharpened.fit if self.sharpened else None
+        doubt = doubts_of_fit(fit, self.resolution_a) if fit else None
+        return [doubt] if doubt else []
 
     @property
     def last_shell(self) -> int:
@@ -134,4 +141,4 @@ def _sharpening(result, config):
         return [f"The map is not sharpened: fewer than {FEWEST_SHELLS} shells lie between {FIT_FROM_A:g} Å and the "
                 "resolution, too few to fit a B-factor; give one."]
     return [f"The map is sharpened by B = {bfactor:.0f} Å², fitted to {fit.shells} shells (correlation "
-            f"{fit.correlation:.2f})."]
+            f"{fit.correlation:.2f}).", *result.sharpening_doubts]
