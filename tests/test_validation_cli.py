@@ -78,7 +78,7 @@ def test_postprocess_leaves_maps_tables_and_pictures(folder, tmp_path, capsys):
     offered = said["deposition"]
     assert all((output / offered[name]).exists() for name in ("primary_map", "mask", "fsc"))
     assert 0.001 < (volume > offered["contour_level"]).mean() < 0.1, "the contour is about the chain of atoms"
-    for name in ("fsc", "guinier", "volume"):
+    for name in ("fsc", "guinier", "volume", "surface"):
         assert (output / "pictures" / f"{name}.png").stat().st_size > 5000
 
 
@@ -105,7 +105,7 @@ def test_validate_does_everything(folder, tmp_path, capsys):
     assert sampling.counts.min() / sampling.counts.mean() == pytest.approx(said["sampling"]["least_over_mean"])
     pictures = {path.relative_to(output).as_posix() for path in output.rglob("*.png")}
     assert pictures == {*(f"pictures/{name}.png" for name in (
-        "fsc", "guinier", "volume", "local_resolution", "local_histogram", "cones", "sampling", "views")),
+        "fsc", "guinier", "volume", "surface", "local_resolution", "local_histogram", "cones", "sampling", "views")),
         *(f"model/pictures/{name}.png" for name in ("model_fsc", "model", "pixel_size"))}
 
 

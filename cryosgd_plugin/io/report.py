@@ -26,7 +26,7 @@ FIGURES = (
     ("seed", "seed", "", "d"), ("version", "cryosgd", "", ""))
 MINUTES = {"total_seconds", "cpu_seconds"}
 # what a reader looks at first; the others follow by name
-FIRST_PICTURES = ("volume", "class001", "fsc", "views", "convergence")
+FIRST_PICTURES = ("volume", "surface", "class001", "fsc", "views", "convergence")
 STYLE = """body { font: 15px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
 h2 { border-top: 1px solid #bbb; padding-top: .8em }
 td { padding: .1em 1.2em .1em 0 }
