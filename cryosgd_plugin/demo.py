@@ -152,8 +152,8 @@ def _against_truth(folder, steps, simulation):
     from .io.pictures import save_fsc_png
     from .io.report import Section
     from .io.volume_data import open_volume
+    from .io.volume_pictures import save_volume_picture
     from .io.volumes import read_volume, write_volume
-    from .viewers.volume_figure import save_volume_picture
     folder.mkdir()
     truth_file = simulation.outputVolume.getFileName()
     truth, pixel_size = read_volume(truth_file)

@@ -53,11 +53,13 @@ class ProtCryosgdValidate(HalfMapsRun, EMProtocol):
         form.addParam("inputModel", params.PointerParam, pointerClass="AtomStruct", allowsNull=True,
                       label="Atomic model (optional)",
                       help="PDB or mmCIF, anywhere: it is brought onto the map, in either hand, and its density is "
-                           "compared by FSC. Best one that was not refined against this map. Empty: not compared.")
+                           "compared by FSC. Best one that was not refined against this map. Every atom counts in full "
+                           "and with one B-factor: its file's occupancies and B-factors are not read. Empty: not "
+                           "compared.")
         group = form.addGroup("Local resolution and model", expertLevel=LEVEL_ADVANCED)
         add(group, "localWindow", params.FloatParam, None, "Window of the local resolution (Å)", allowsNull=True,
             help="Full width at half maximum of the Gaussian window around each voxel. Empty: 5 times the resolution, "
-                 "right for most. Smaller ones show finer differences and scatter more.")
+                 "half the box at most, right for most. Smaller ones show finer differences and scatter more.")
         add(group, "assembly", params.StringParam, FIRST, "Assembly of the model",
             help="Biological assembly that the map shows, by the name in the model's file; *first*: the first one, or "
                  "the chains as they are where the file has none; *none*: the chains as they are.")

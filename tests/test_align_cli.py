@@ -16,6 +16,7 @@ from cryosgd_plugin.engines.align import mirror
 from cryosgd_plugin.io.star import read_table
 from cryosgd_plugin.io.volumes import read_volume, write_volume
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, density
+from cryosgd_plugin.tests.picture_checks import check_picture
 
 BOX, PIXEL = 32, 6.0
 TURN, SHIFT_A = Rotation.random(random_state=9).as_matrix(), np.array([6.0, -9, 4])
@@ -42,7 +43,8 @@ def maps(tmp_path):
 def test_align_end_to_end(maps, capsys):
     out = maps / "out.mrc"
     assert command(align, maps / "moved.mrc", maps / "reference.mrc", "-o", out, "--resolution", 20, "--json",
-                   maps / "a.json") == 0
+                   maps / "a.json", "--png", maps / "a.png") == 0
+    check_picture(maps / "a.png")
     aligned, pixel = read_volume(out)
     assert pixel == pytest.approx(PIXEL)
     assert np.corrcoef(aligned.ravel(), density(box=BOX, pixel=PIXEL).ravel())[0, 1] > 0.98
@@ -111,7 +113,8 @@ def test_symmetry_end_to_end(tmp_path, capsys):
     write_volume(tmp_path / "map.mrc", rotate_volume(volume, TURN, (0.7, -0.4, 0.3)), PIXEL)
     out = tmp_path / "on_axes.mrc"
     assert command(symmetry, tmp_path / "map.mrc", "--max-fold", 4, "--radius", 10, "-o", out, "--symmetrise", "--json",
-                   tmp_path / "s.json") == 0
+                   tmp_path / "s.json", "--png", tmp_path / "s.png") == 0
+    check_picture(tmp_path / "s.png")
     printed = capsys.readouterr().out
     assert "D3 fits" in printed and "expected" in printed and "averaged over the group" in printed
     turned = read_volume(out)[0]

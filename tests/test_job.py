@@ -65,7 +65,8 @@ def test_the_run_folder_explains_itself(finished, star):
         assert volume.data.shape == (BOX,) * 3 and float(volume.voxel_size.x) == pytest.approx(PIXEL)
     posed = read_particles(finished / "particles.star")
     assert len(posed) == 150 and posed.rotations is not None and set(np.unique(posed.half_set)) == {1, 2}
-    assert (finished / "pictures" / "volume.png").stat().st_size > 10_000
+    for name in ("volume", "surface", "views", "directions"):
+        assert (finished / "pictures" / f"{name}.png").stat().st_size > 10_000
     for name in ("half1.mrc", "half2.mrc", "fsc.star", "job.json"):
         assert (finished / name).exists()
 

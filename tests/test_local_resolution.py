@@ -5,7 +5,7 @@ import pytest
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.fourier import fft3_centred, ifft3_centred
 from cryosgd_plugin.core.shells import fourier_radius_3d
-from cryosgd_plugin.engines.validation.local import LocalConfig, local_resolution
+from cryosgd_plugin.engines.validation.local import LocalConfig, local_resolution, outcome, usual_window
 
 BOX, PIXEL = 64, 2.0
 FINE_A, COARSE_A = 6.0, 12.0
@@ -65,3 +65,23 @@ def test_a_window_that_does_not_fit_is_refused(halves, window_a):
     with pytest.raises(InputError, match="give one between 8.0 and 64.0 Å"):
         local_resolution(*halves, np.ones((BOX,) * 3), LocalConfig(window_a=window_a), pixel_size=PIXEL,
                          resolution_a=6.4)
+
+
+# ---- boxes without room for the usual window
+def test_the_usual_window_is_half_the_box_at_most():
+    assert usual_window(BOX, PIXEL, 8.0) == 40.0
+    assert usual_window(BOX, PIXEL, 24.0) == 64.0
+    assert usual_window(BOX, PIXEL, 32.0) == 64.0 and usual_window(BOX, PIXEL, 32.1) is None
+
+
+def test_a_window_that_the_box_shortened_is_named(halves):
+    coarse = [low_passed(half, 16.0) for half in halves]
+    mask = np.ones((BOX,) * 3)
+    found = local_resolution(*coarse, mask, LocalConfig(), pixel_size=PIXEL, resolution_a=16.0)
+    assert found.window_a == 64.0 and found.shortened
+    assert np.percentile(found.values, (5, 95)) == pytest.approx(16, abs=1.5)
+    assert "no room for 5 times the resolution" in outcome(found, 0.5, 16.0)
+    asked = local_resolution(*coarse, mask, LocalConfig(window_a=64.0), pixel_size=PIXEL, resolution_a=16.0)
+    assert not asked.shortened and "no room" not in outcome(asked, 0.5, 16.0)
+    with pytest.raises(InputError, match="agree to 40.0 Å, of which half the box of 64 px × 2 Å/px, 64 Å, holds less"):
+        local_resolution(*coarse, mask, LocalConfig(), pixel_size=PIXEL, resolution_a=40.0)

@@ -6,16 +6,20 @@ from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.fourier import fft3_centred
 from cryosgd_plugin.core.poses import random_rotations
 from cryosgd_plugin.core.shells import radial_average, shell_index_3d
+from cryosgd_plugin.engines.align import Alignment
 from cryosgd_plugin.engines.simulate.density import density_from_atoms
 from cryosgd_plugin.engines.validation.model_fsc import (
     ModelConfig,
+    ModelFSC,
     PixelScan,
+    PlacedModel,
     matched,
     mean_fsc,
     model_fsc,
     outcome,
 )
 from cryosgd_plugin.io.models import FIRST, read_model
+from cryosgd_plugin.job import model_fsc as job
 
 from .io_samples import shared
 
@@ -46,6 +50,17 @@ def test_the_model_is_found_in_its_hand(atoms, flip):
     assert max(found.scores) > 0.95 and min(found.scores) < 0.7
     assert found.best.curve[1:13].min() > 0.9 and found.scan is None
     assert ("mirror it with `cryosgd flip-hand`" in outcome(found, volume, PIXEL)) == (flip[1] == -1)
+
+
+@pytest.mark.parametrize("curve, words", [(0.1, "FSC 0.5 is reached nowhere"), (0.9, "6.00 Å at FSC 0.5")])
+def test_the_picture_says_where_they_agree(atoms, tmp_path, monkeypatch, curve, words):
+    density = density_from_atoms(*atoms, BOX, PIXEL)
+    placed_there = PlacedModel(Alignment(np.eye(3), np.zeros(3), False, 1.0), density, np.ones((BOX,) * 3),
+                               np.full(BOX // 2 + 1, curve), np.full(BOX // 2 + 1, curve))
+    titles = []
+    monkeypatch.setattr(job, "save_fsc_png", lambda *_, title, **__: titles.append(title))
+    job.write_model_fsc(tmp_path, density, PIXEL, ModelFSC((placed_there,), (curve,), 9.0, None), ModelConfig(), {})
+    assert titles == [f"Map and model: {words}"]
 
 
 def test_the_scan_finds_the_pixel_size(atoms):

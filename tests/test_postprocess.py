@@ -11,7 +11,14 @@ from cryosgd_plugin.core.shells import fourier_radius_3d, fsc, shell_index_3d
 from cryosgd_plugin.engines.validation.half_maps import box_excess
 from cryosgd_plugin.engines.validation.halves import HalfMaps, doubts
 from cryosgd_plugin.engines.validation.postprocess import PostprocessConfig, outcome, postprocess
-from cryosgd_plugin.engines.validation.sharpening import fit_guinier, fsc_weight, mtf_of_shells, sharpen
+from cryosgd_plugin.engines.validation.sharpening import (
+    GuinierFit,
+    doubts_of_fit,
+    fit_guinier,
+    fsc_weight,
+    mtf_of_shells,
+    sharpen,
+)
 from cryosgd_plugin.io.fsc_star import read_fsc
 from cryosgd_plugin.io.star_tables import read_table
 from cryosgd_plugin.io.volumes import read_volume
@@ -126,6 +133,27 @@ def test_too_few_shells_are_no_fit():
     assert fit_guinier(frequency, np.zeros(20), 8.0) is None
     line = fit_guinier(frequency, 1 - 25 * frequency**2, 5.5)
     assert line.bfactor == pytest.approx(-100) and line.intercept == pytest.approx(1) and line.shells == 9
+
+
+@pytest.mark.parametrize("bfactor, shells, resolution_a, words", [
+    (-90, 20, 4.0, []), (-299, 10, 7.0, []), (-90, 20, 7.1, ["the map ends at 7.1 Å"]),
+    (-90, 9, 4.0, ["9 shells are few"]), (-301, 20, 4.0, ["beyond ±300"]), (301, 20, 4.0, ["beyond ±300"]),
+    (-527, 5, 8.4, ["of -527 Å² is doubtful", "ends at 8.4 Å", "5 shells are few", "beyond ±300", "--bfactor"])])
+def test_a_doubtful_fit_is_named(bfactor, shells, resolution_a, words):
+    sentence = doubts_of_fit(GuinierFit(bfactor, 1.0, -0.99, shells), resolution_a)
+    assert all(word in sentence for word in words) if words else sentence is None
+
+
+def test_the_outcome_doubts_what_was_fitted_and_nothing_that_was_given():
+    maps = halves(to=8)     # 72 / 8 = 9 Å
+    maps = replace(maps, mask=soft_sphere(BOX, 20, 4))
+    fitted, given = (postprocess(maps, PostprocessConfig(bfactor=bfactor)) for bfactor in (None, -527.0))
+    # one shell lies between 10 Å and the resolution; as if there were some
+    fitted = replace(fitted, sharpened=replace(fitted.sharpened, bfactor=-527.0, fit=GuinierFit(-527.0, 1, -1, 5)))
+    words = outcome(fitted, maps, PostprocessConfig())
+    assert "sharpened by B = -527 Å², fitted to 5 shells" in words and words.endswith(fitted.sharpening_doubts[0])
+    assert given.sharpening_doubts == []
+    assert "doubtful" not in outcome(given, maps, PostprocessConfig(bfactor=-527.0))
 
 
 def test_the_box_is_compared_with_the_mask():

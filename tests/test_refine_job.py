@@ -67,7 +67,7 @@ def test_what_a_run_leaves(finished):
     mask = read_volume(finished / "mask.mrc")[0]
     assert 0 <= mask.min() and mask.max() == 1 and mask.mean() < 0.5
     assert len(results.progress_volumes()) == 3
-    assert (finished / "pictures" / "fsc.png").exists() and (finished / "pictures" / "volume.png").exists()
+    assert all((finished / "pictures" / f"{name}.png").exists() for name in ("fsc", "volume", "surface"))
 
 
 def test_the_shells_are_reported(finished):

@@ -49,6 +49,35 @@ def test_pictures_are_within_the_page_the_map_first(folder, tmp_path):
     assert all(base64.b64decode(data) == PNG for data, _ in found)
 
 
+def test_a_validation_shows_the_figures_and_pictures_of_its_parts(tmp_path):
+    for place, name in (("pictures", "fsc"), ("model/pictures", "model_fsc"), (".", "choice")):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / f"{name}.png").write_bytes(PNG)
+    (tmp_path / "summary.json").write_text(json.dumps({
+        "outcome": ["One.", "Two."], "resolution_a": 4.5, "postprocess": {"bfactor": -80.4, "warnings": ["Doubtful."]},
+        "local_resolution": {"local_a": {"median": 4.81}, "resolution_a": 9.0}, "directional": {"area_ratio": 0.82},
+        "sampling": {"scf_star": 0.91}, "model": {"fsc_0.5_a": 5.02, "warnings": []}}))
+    section = run_section(ResultFolder(tmp_path), "run")
+    assert section.warnings == ["Doubtful."]
+    assert section.figures == [
+        ("resolution", "4.50 Å"), ("local resolution, median", "4.8 Å"), ("agrees with the model to", "5.02 Å"),
+        ("weakest by best direction (area ratio)", "0.82"), ("evenness of the views (SCF*)", "0.91"),
+        ("B-factor", "-80 Å²")]
+    assert [path.stem for path in section.pictures] == ["fsc", "choice", "model_fsc"]
+
+
+def test_maps_that_were_compared_have_a_section(tmp_path, capsys):
+    folder = tmp_path / "starts"
+    folder.mkdir()
+    (folder / "consensus.png").write_bytes(PNG)
+    (folder / "consensus.json").write_text(json.dumps({
+        "verdict": "2 of 3 maps show the same structure.", "maps": [{"agrees": one} for one in (True, False, True)]}))
+    assert main(["report", str(folder), "-o", str(tmp_path / "page.html")]) == 0
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h2>starts (consensus)</h2>" in text and "<p>2 of 3 maps show the same structure.</p>" in text
+    assert "<span>of them agree <b>2</b></span>" in text and 'alt="consensus"' in text
+
+
 def test_a_run_that_goes_on_is_said_to(folder):
     (folder / "summary.json").unlink()
     section = run_section(ResultFolder(folder), "run")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from cryosgd_plugin.cli import main
+from cryosgd_plugin.core.fourier import fft3_centred, ifft3_centred
+from cryosgd_plugin.core.shells import fourier_radius_3d
 from cryosgd_plugin.io.direction_tables import read_cones, read_sampling
 from cryosgd_plugin.io.fsc_star import GUINIER, read_fsc, read_guinier
 from cryosgd_plugin.io.result_folder import ResultFolder
@@ -76,7 +78,7 @@ def test_postprocess_leaves_maps_tables_and_pictures(folder, tmp_path, capsys):
     offered = said["deposition"]
     assert all((output / offered[name]).exists() for name in ("primary_map", "mask", "fsc"))
     assert 0.001 < (volume > offered["contour_level"]).mean() < 0.1, "the contour is about the chain of atoms"
-    for name in ("fsc", "guinier", "volume"):
+    for name in ("fsc", "guinier", "volume", "surface"):
         assert (output / "pictures" / f"{name}.png").stat().st_size > 5000
 
 
@@ -103,7 +105,7 @@ def test_validate_does_everything(folder, tmp_path, capsys):
     assert sampling.counts.min() / sampling.counts.mean() == pytest.approx(said["sampling"]["least_over_mean"])
     pictures = {path.relative_to(output).as_posix() for path in output.rglob("*.png")}
     assert pictures == {*(f"pictures/{name}.png" for name in (
-        "fsc", "guinier", "volume", "local_resolution", "local_histogram", "cones", "sampling", "views")),
+        "fsc", "guinier", "volume", "surface", "local_resolution", "local_histogram", "cones", "sampling", "views")),
         *(f"model/pictures/{name}.png" for name in ("model_fsc", "model", "pixel_size"))}
 
 
@@ -120,6 +122,41 @@ def test_local_resolution_and_model_fsc_by_themselves(folder, tmp_path, capsys):
     assert said["pixel_scan"] is None and said["atoms"] == 300
     assert "Map and model agree to" in capsys.readouterr().out
     assert read_fsc(tmp_path / "model" / "fsc.star")[1]["model"][1] > 0.9
+
+
+def coarse_halves(folder, tmp_path, resolution_a):
+    """The sample's half-maps, low-passed to a resolution, with a little noise of their own."""
+    rng = np.random.default_rng(3)
+    clean = np.mean([read_volume(folder / name)[0] for name in HALVES], axis=0)
+    clean = ifft3_centred(np.where(fourier_radius_3d(BOX) <= BOX * PIXEL / resolution_a, fft3_centred(clean), 0), BOX)
+    for name in HALVES:
+        write_volume(tmp_path / name, clean + 0.1 * clean.std() * rng.standard_normal(clean.shape), PIXEL)
+
+
+def test_coarse_halves_are_validated_through_the_window_that_the_box_holds(folder, tmp_path, capsys):
+    coarse_halves(folder, tmp_path, 24)
+    assert run("validate", tmp_path, tmp_path / "out") == 0
+    said, printed = summary(tmp_path / "out"), capsys.readouterr().out
+    assert said["local_resolution"]["window_a"] == BOX * PIXEL / 2
+    assert "no room for 5 times the resolution" in printed and said["directional"]["finest_a"] < 30
+    # the mask is ours, and so are the options that shape it
+    assert said["postprocess"]["mask_too_tight"] and "raise --mask-extend and --mask-edge" in printed
+    assert "which flatters the cones" in said["directional"]["outcome"]
+    # a window that was asked for is not shortened
+    assert run("validate", tmp_path, tmp_path / "asked", "--window", 110) == 1
+    assert "a window of 110.0 Å is 36.7 px wide" in capsys.readouterr().err and not (tmp_path / "asked").exists()
+
+
+def test_halves_too_coarse_for_a_local_resolution_have_the_other_parts(folder, tmp_path, capsys):
+    coarse_halves(folder, tmp_path, 40)
+    assert run("validate", tmp_path, tmp_path / "out") == 0
+    said, printed = summary(tmp_path / "out"), capsys.readouterr().out
+    assert said["outcome"][-1].startswith("No local resolution is told") and said["outcome"][-1] in printed
+    assert "local_resolution" not in said and "directional" in said
+    assert not (tmp_path / "out" / "local_resolution.mrc").exists()
+    assert run("local-resolution", tmp_path, tmp_path / "local") == 1
+    assert "No local resolution is told" in capsys.readouterr().err
+    assert run("local-resolution", tmp_path, tmp_path / "asked", "--window", 60) == 0
 
 
 def test_halves_that_agree_nowhere_are_only_told_so(folder, tmp_path, capsys):

@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.io.section_state import PROJECTIONS, default_level
+from cryosgd_plugin.io.surface import build_mesh, render, turn, view_along
+from cryosgd_plugin.io.view_state import ViewState
 from cryosgd_plugin.io.volume_data import VolumeData, open_volume
-from cryosgd_plugin.viewers.surface import build_mesh, render, turn, view_along
-from cryosgd_plugin.viewers.view_state import ViewState
-from cryosgd_plugin.viewers.volume_figure import VolumeFigure, save_volume_picture
+from cryosgd_plugin.io.volume_pictures import VolumeFigure, save_volume_picture
+from cryosgd_plugin.job import result_files
+from cryosgd_plugin.job.result_files import save_map_pictures
+from cryosgd_plugin.tests.picture_checks import check_picture
 
 
 @pytest.fixture
@@ -301,7 +304,17 @@ def test_files_that_are_no_volume(tmp_path):
 
 def test_picture_to_file(tmp_path, blob):
     path = tmp_path / "blob.png"
-    save_volume_picture(blob, path, dpi=50)
+    save_volume_picture(blob, path)
     from PIL import Image
     pixels = np.asarray(Image.open(path).convert("RGB"), float)
     assert pixels.shape[0] > 400 and pixels.std() > 20
+
+
+def test_a_run_without_scikit_image_draws_all_but_the_surface(tmp_path, blob, monkeypatch, capsys):
+    monkeypatch.setattr(result_files, "can_draw_surfaces", lambda: False)
+    save_map_pictures(tmp_path, np.asarray(blob.voxels), 2.0, "blob", structure=1, classes=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["class002.png"]
+    assert "class002_surface.png is not drawn: it needs scikit-image" in capsys.readouterr().out
+    monkeypatch.undo()
+    save_map_pictures(tmp_path, np.asarray(blob.voxels), 2.0, "blob", structure=1, classes=2)
+    check_picture(tmp_path / "class002_surface.png")

@@ -5,10 +5,10 @@ import tkinter as tk
 from tkinter import ttk
 
 from ..io.section_state import PROJECTIONS, SLICES, harder
+from ..io.surface import view_along
+from ..io.view_state import ViewState
 from .side_panel import SidePanel
-from .surface import view_along
 from .tk_figure import refresh_widgets
-from .view_state import ViewState
 
 SIGMA_RANGE = (-3.0, 12.0)
 

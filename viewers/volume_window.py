@@ -1,12 +1,12 @@
-"""The volume window: the planes, the surface and the histogram of `volume_figure`, moved by mouse and sliders."""
+"""The volume window: the planes, the surface and the histogram of `io.volume_pictures`, moved by mouse and sliders."""
 from __future__ import annotations
 
 from ..core.errors import InputError
+from ..io.surface import turn
+from ..io.volume_pictures import VolumeFigure
 from .compare_window import CompareWindow
 from .controls import Controls
 from .map_window import ZOOM_STEP, MapWindow
-from .surface import turn
-from .volume_figure import VolumeFigure
 
 
 class VolumeWindow(MapWindow):

@@ -13,8 +13,10 @@ from ..core.shells import crossing_resolution, fsc
 from ..engines.align import align_hands
 from ..engines.align_grid import MAGNIFICATION, onto_grid
 from ..engines.align_maps import DEFAULT_SHELLS, compared_radius
+from ..io.comparison_pictures import save_side_by_side_png
 from ..io.files import check_absent
 from ..io.runfolder import write_json
+from ..io.volume_data import VolumeData
 from ..io.volumes import read_volume, write_volume
 
 # hands whose correlations lie closer than this are not decided
@@ -39,6 +41,8 @@ def add_parser(subparsers):
     add("--half-maps", nargs=2, metavar=("HALF1.mrc", "HALF2.mrc"),
         help="half-maps of MOVING, moved as it is: OUT_half1.mrc and OUT_half2.mrc (default: none)")
     add("--json", metavar="FILE", help="also write the numbers as JSON (default: only print them)")
+    add("--png", metavar="FILE",
+        help="also draw the reference, the moved map and MOVING as it was, on the same slices (default: none)")
     add("--overwrite", action="store_true", help="replace output files that exist (default: refuse)")
 
 
@@ -58,7 +62,7 @@ def radius_of(arguments, box, pixel_size) -> int:
 def run(arguments) -> int:
     """Align, print, write; raises InputError before anything is written."""
     halves = dict(zip(moved_half_maps(arguments.output), arguments.half_maps or ()))
-    for path in filter(None, (arguments.output, arguments.json, *halves)):
+    for path in filter(None, (arguments.output, arguments.json, arguments.png, *halves)):
         check_absent(path, arguments.overwrite)
     moving, moving_pixel = read_volume(arguments.moving)
     halves = {path: half_map(half, arguments.moving, moving, moving_pixel) for path, half in halves.items()}
@@ -88,6 +92,10 @@ def run(arguments) -> int:
     if arguments.json:
         write_json(arguments.json, {"moving": arguments.moving, "reference": arguments.reference, **result})
         print(f"wrote {arguments.json}")
+    if arguments.png:
+        maps = {"reference": reference, "moved onto it": aligned, "as it was": moving}
+        save_side_by_side_png(arguments.png, [VolumeData(one, pixel_size, label) for label, one in maps.items()])
+        print(f"wrote {arguments.png}")
     return 0
 
 

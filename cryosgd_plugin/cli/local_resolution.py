@@ -23,7 +23,7 @@ def add_local_options(parser):
     add = parser.add_argument
     add("--window", type=float, metavar="A",
         help=f"full width at half maximum of the window, Å (default: {WINDOW_RESOLUTIONS:g} times the global "
-             "resolution)")
+             "resolution, half the box at most)")
     add("--local-threshold", type=float, default=THRESHOLD, metavar="F",
         help="FSC at which the curve of a place ends (default %(default)g)")
 

@@ -5,6 +5,10 @@ from ..engines.validation.model_fsc import ModelConfig
 from ..io.models import FIRST
 from ..job.model_fsc import run_model_fsc
 
+# what is made of a model's file
+COUNTED = ("every atom but water and hydrogen counts in full and with one B-factor, of alternative conformations the "
+           "first: the file's occupancies and B-factors are not read")
+
 
 def add_parser(subparsers):
     """Add the command to the parser of `cryosgd`."""
@@ -16,7 +20,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
     add = parser.add_argument
     add("map", metavar="MAP.mrc", help="the map, a cube, such as the mean of two half-maps")
-    add("model", metavar="MODEL", help="the model, PDB or mmCIF, anywhere: it is brought onto the map")
+    add("model", metavar="MODEL", help=f"the model, PDB or mmCIF, anywhere: it is brought onto the map; {COUNTED}")
     add("-o", "--output", required=True, metavar="DIR", help="new folder for the results")
     add("--mask", metavar="MRC", help="soft mask, 0 to 1 (default: made of the model)")
     add("--pixel-size", type=float, metavar="A", help="Å/px of the map (default: as its header says)")

@@ -29,8 +29,9 @@ def add_half_maps(parser):
     add("maps", nargs=2, metavar="HALF.mrc", help="the two half-maps, unfiltered and unmasked: cubes of one box")
     add("-o", "--output", required=True, metavar="DIR", help="new folder for the results")
     add("--mask", metavar="MRC", help="soft mask, 0 to 1 (default: made of the maps)")
+    # argparse formats help by %: a percent sign is two
     add("--diameter", type=float, metavar="A",
-        help=f"particle diameter for the mask that is made, Å (default: {DIAMETER_SHARE:.0%} of the box)")
+        help=f"particle diameter for the mask that is made, Å (default: {DIAMETER_SHARE:.0%}% of the box)")
     shape = MaskShape()
     add("--mask-threshold", type=float, default=shape.threshold, metavar="F",
         help="density within the mask that is made, as a share of the brightest (default %(default)g)")

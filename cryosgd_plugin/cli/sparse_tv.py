@@ -23,7 +23,9 @@ def add_parser(subparsers):
     add("maps", nargs=2, metavar="MRC", help="the two half-maps, unregularised, unmasked: cubes of one box")
     add("-o", "--output", required=True, metavar="DIR", help="new folder for the results")
     add("--pixel-size", type=float, metavar="A", help="Å/px of both maps (default: as their headers say)")
-    add("--diameter", type=float, metavar="A", help=f"particle diameter, Å (default: {DIAMETER_SHARE:.0%} of the box)")
+    # argparse formats help by %: a percent sign is two
+    add("--diameter", type=float, metavar="A",
+        help=f"particle diameter, Å (default: {DIAMETER_SHARE:.0%}% of the box)")
     add("--symmetry", default="C1", metavar="GROUP",
         help="point group that was imposed on the maps, whose mates hold the same noise (default %(default)s)")
     add("--alpha", type=auto_or_number, default=None, metavar="F",

@@ -8,6 +8,7 @@ from ..core.symmetry import point_group, symmetrise
 from ..engines.align_symmetry import PRESENT, find_symmetry
 from ..io.files import check_absent
 from ..io.runfolder import write_json
+from ..io.symmetry_pictures import save_symmetry_png
 from ..io.volumes import read_volume, write_volume
 from .align import add_resolution, describe, half_map, moved_half_maps, radius_of, refuse_empty
 
@@ -33,6 +34,7 @@ def add_parser(subparsers):
     add("--half-maps", nargs=2, metavar=("HALF1.mrc", "HALF2.mrc"),
         help="half-maps of MAP, turned as it is: OUT_half1.mrc and OUT_half2.mrc (default: none)")
     add("--json", metavar="FILE", help="also write the numbers as JSON (default: only print them)")
+    add("--png", metavar="FILE", help="also draw how well each group fits, and to which resolution (default: none)")
     add("--overwrite", action="store_true", help="replace output files that exist (default: refuse)")
 
 
@@ -46,7 +48,7 @@ def run(arguments) -> int:
     if arguments.group and len(point_group(arguments.group)) == 1:
         raise InputError("--group C1 has no axes to look for; leave it out to try all groups")
     halves = dict(zip(moved_half_maps(arguments.output), arguments.half_maps or ())) if arguments.output else {}
-    for path in filter(None, (arguments.output, arguments.json, *halves)):
+    for path in filter(None, (arguments.output, arguments.json, arguments.png, *halves)):
         check_absent(path, arguments.overwrite)
     volume, pixel_size = read_volume(arguments.map)
     refuse_empty(arguments.map, volume)
@@ -62,14 +64,16 @@ def run(arguments) -> int:
         _write(arguments, report, turned_to, {arguments.output: volume, **halves}, pixel_size)
     elif arguments.output:
         print(f"{arguments.output} is not written: C1 has no axes to turn the map to")
-    if arguments.json:
-        write_json(arguments.json, {
-            "map": arguments.map, "resolution_a": finest, "group": report.group, "turned_to": turned_to,
-            "verdict": report.verdict, "not_spherical": report.uneven, "left_out": report.left_out,
-            "box_size": len(volume), "pixel_size": pixel_size, "weakest_of_a_group_that_is_there": PRESENT,
-            "groups": [{**_row(report, fit), "curve": fit.curve, "alignment": describe(fit.alignment, pixel_size)}
-                       for fit in report.fits]})
-        print(f"wrote {arguments.json}")
+    found = {
+        "map": arguments.map, "resolution_a": finest, "group": report.group, "turned_to": turned_to,
+        "verdict": report.verdict, "not_spherical": report.uneven, "left_out": report.left_out,
+        "box_size": len(volume), "pixel_size": pixel_size, "weakest_of_a_group_that_is_there": PRESENT,
+        "groups": [{**_row(report, fit), "curve": fit.curve, "alignment": describe(fit.alignment, pixel_size)}
+                   for fit in report.fits]}
+    for path, write in ((arguments.json, write_json), (arguments.png, save_symmetry_png)):
+        if path:
+            write(path, found)
+            print(f"wrote {path}")
     return 0
 
 

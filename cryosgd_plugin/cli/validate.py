@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..engines.validation.postprocess import PostprocessConfig
 from ..job.validate import Validation, run_validation
 from .local_resolution import add_local_options, local_config
-from .model_fsc import add_model_options, assembly, model_config
+from .model_fsc import COUNTED, add_model_options, assembly, model_config
 from .postprocess import add_half_maps, add_sharpening, half_map_files, sharpening
 
 
@@ -20,7 +20,7 @@ def add_parser(subparsers):
     add = parser.add_argument
     add("--particles", metavar="STAR", help="particles with the poses that gave the maps (default: none)")
     add("--symmetry", default="C1", metavar="GROUP", help="point group that was imposed (default %(default)s)")
-    add("--model", metavar="FILE", help="atomic model, PDB or mmCIF (default: none)")
+    add("--model", metavar="FILE", help=f"atomic model, PDB or mmCIF; {COUNTED} (default: none)")
     add_sharpening(parser)
     add_local_options(parser)
     add_model_options(parser)

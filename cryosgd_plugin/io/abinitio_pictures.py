@@ -7,15 +7,18 @@ from .convergence_pictures import draw_convergence
 from .direction_pictures import draw_importance, sheet_shape
 from .map_pictures import COLUMNS, draw_classes, draw_progress, sheet_size
 from .pictures import _figure, _save
-from .result_folder import PICTURES, ResultFolder
+from .refine_particles import particle_values
+from .result_folder import PARTICLES, PICTURES, ResultFolder
+from .view_pictures import draw_view_directions
 
-PROGRESS_PNG, DIRECTIONS_PNG, CONVERGENCE_PNG, CLASSES_PNG = (
-    "progress.png", "directions.png", "convergence.png", "classes.png")
-CONVERGENCE_SIZE, DPI = (13.0, 6.8), 110
+PROGRESS_PNG, DIRECTIONS_PNG, CONVERGENCE_PNG, CLASSES_PNG, VIEWS_PNG = (
+    "progress.png", "directions.png", "convergence.png", "classes.png", "views.png")
+CONVERGENCE_SIZE, VIEWS_SIZE, DPI = (13.0, 6.8), (10.0, 5.8), 110
 
 
 def save_abinitio_pictures(folder):
-    """Draw progress.png, directions.png, convergence.png and, of several structures, classes.png into pictures/.
+    """Draw progress.png, directions.png (where it looked), views.png (where its particles were seen from),
+    convergence.png and, of several structures, classes.png into pictures/.
 
     folder : path of a run folder, whose run may still go on: what it doesn't hold yet is left out.
     Raises InputError where a file of it is damaged or can't be written, or matplotlib is missing.
@@ -45,6 +48,10 @@ def abinitio_figures(folder):
     if importance is not None:
         figures[DIRECTIONS_PNG] = (partial(draw_importance, importance=importance, symmetry=symmetry_in_use(history)),
                                    directions_size(classes))
+    if folder.path(PARTICLES) is not None:
+        values = particle_values(folder)
+        figures[VIEWS_PNG] = (partial(draw_view_directions, rot_deg=values["rot"], tilt_deg=values["tilt"],
+                                      symmetry=symmetry_in_use(history)), VIEWS_SIZE)
     if history:
         figures[CONVERGENCE_PNG] = partial(draw_convergence, history=history), CONVERGENCE_SIZE
     return figures

@@ -18,7 +18,8 @@ def read_model(path, assembly=None):
 
     path : .pdb, .ent, .cif or .mmcif, gzipped or not. assembly : name of a biological assembly of the file ('1'),
     FIRST for the first one where the file defines any, or None for the chains as they are.
-    Water and hydrogens are left out; of alternative conformations the first is taken.
+    Water and hydrogens are left out; of alternative conformations the first is taken. Occupancies and B-factors are not
+    read: every atom that is kept counts in full, as the first conformation then should.
     Returns (positions (n, 3) float64 Å in the file's frame, elements: list of n symbols).
     Raises InputError: missing or unreadable file, no atoms, an assembly that the file doesn't define.
     """

@@ -6,7 +6,15 @@ from functools import partial
 import numpy as np
 
 from ..core.errors import InputError
-from .abinitio_pictures import CLASSES_PNG, CONVERGENCE_PNG, CONVERGENCE_SIZE, PROGRESS_PNG, save_figures
+from .abinitio_pictures import (
+    CLASSES_PNG,
+    CONVERGENCE_PNG,
+    CONVERGENCE_SIZE,
+    PROGRESS_PNG,
+    VIEWS_PNG,
+    VIEWS_SIZE,
+    save_figures,
+)
 from .axes_pictures import COLOURS, GREY, GRID
 from .history_panels import (
     column,
@@ -24,8 +32,7 @@ from .refine_particles import particle_values
 from .result_folder import CHECKPOINT, PARTICLES, ResultFolder
 from .view_pictures import draw_view_directions
 
-VIEWS_PNG, PARTICLES_PNG = "views.png", "particles.png"
-VIEWS_SIZE, PARTICLES_SIZE = (10.0, 5.8), (11.0, 6.4)
+PARTICLES_PNG, PARTICLES_SIZE = "particles.png", (11.0, 6.4)
 # of SCORES, what their histograms are called
 HISTOGRAMS = {"entropy": "entropy of the poses (nats)", "width_deg": "width of the best pose (°)",
               "scale": "scale of the signal", "log_gain": "log-likelihood gain (nats)",

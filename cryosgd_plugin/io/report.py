@@ -8,19 +8,25 @@ import base64
 from dataclasses import dataclass, field
 from html import escape
 
+from .agreement import CONSENSUS_JSON
 from .files import atomic_write
-from .result_folder import PICTURES, ResultFolder
+from .result_folder import MODEL_FOLDER, PICTURES, ResultFolder, read_json
 
-# entries of summary.json that a reader asks for first: (key, name, unit, format)
+# parts of a validation's summary.json, each of which says its own
+PARTS = ("postprocess", "local_resolution", "directional", "sampling", "model")
+# entries of summary.json, or of a part of it, that a reader asks for first: (key, name, unit, format)
 FIGURES = (
     ("n_particles", "particles", "", "d"), ("resolution_a", "resolution", "Å", ".2f"),
+    ("local_median_a", "local resolution, median", "Å", ".1f"), ("fsc_0.5_a", "agrees with the model to", "Å", ".2f"),
+    ("area_ratio", "weakest by best direction (area ratio)", "", ".2f"),
+    ("scf_star", "evenness of the views (SCF*)", "", ".2f"),
     ("iterations_done", "iterations", "", "d"), ("bfactor", "B-factor", "Å²", ".0f"),
     ("total_seconds", "time", "min", ".1f"), ("cpu_seconds", "CPU time", "min", ".1f"),
     ("peak_memory_gb", "peak memory", "GB", ".2f"), ("device", "device", "", ""), ("threads", "threads", "", "d"),
     ("seed", "seed", "", "d"), ("version", "cryosgd", "", ""))
 MINUTES = {"total_seconds", "cpu_seconds"}
 # what a reader looks at first; the others follow by name
-FIRST_PICTURES = ("volume", "class001", "fsc", "views", "convergence")
+FIRST_PICTURES = ("volume", "surface", "class001", "fsc", "views", "convergence")
 STYLE = """body { font: 15px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
 h2 { border-top: 1px solid #bbb; padding-top: .8em }
 td { padding: .1em 1.2em .1em 0 }
@@ -51,14 +57,25 @@ def run_section(folder: ResultFolder, title: str) -> Section:
         summary = {}
     else:
         outcome = _listed(summary.get("outcome"))
+    parts = [summary, *(summary[name] for name in PARTS if name in summary)]
+    known = {key: value for part in reversed(parts) for key, value in part.items()}
+    known["local_median_a"] = (known.get("local_a") or {}).get("median")
     figures = []
     for key, name, unit, style in FIGURES:
-        value = summary.get(key)
+        value = known.get(key)
         if value is not None:
             value = value / 60 if key in MINUTES else value
             figures.append((name, f"{format(value, style)} {unit}".strip()))
-    return Section(title, outcome, _listed(summary.get("warnings")), figures, _pictures(folder.folder / PICTURES),
+    warnings = [warning for part in parts for warning in _listed(part.get("warnings"))]
+    return Section(title, outcome, warnings, figures, _pictures(folder.folder),
                    job.get("parameters") or summary.get("parameters") or {})
+
+
+def consensus_section(folder: ResultFolder, title: str) -> Section:
+    """What the folder of `cryosgd consensus` says of the maps that were compared."""
+    report = read_json(folder.folder / CONSENSUS_JSON)
+    figures = [("maps", str(len(report["maps"]))), ("of them agree", str(sum(one["agrees"] for one in report["maps"])))]
+    return Section(title, [report["verdict"]], figures=figures, pictures=_pictures(folder.folder))
 
 
 def write_report(path, title: str, sections) -> None:
@@ -92,7 +109,9 @@ def _figure(path):
 
 
 def _pictures(folder):
-    found = sorted(folder.glob("*.png")) if folder.is_dir() else []
+    """The pictures of a folder: its own, those in pictures/, and those of its comparison with a model."""
+    found = [path for place in (folder, folder / PICTURES, folder / MODEL_FOLDER / PICTURES)
+             for path in sorted(place.glob("*.png"))]
     return sorted(found, key=lambda path: FIRST_PICTURES.index(path.stem) if path.stem in FIRST_PICTURES else
                   len(FIRST_PICTURES))
 

@@ -17,6 +17,8 @@ PROGRESS, PICTURES, IMPORTANCE, MASK = "progress", "pictures", "importance.json"
 # of a refinement's overfitting test: the run of particles with random phases, and its curves
 RANDOMISED, OVERFITTING = "randomised", "overfitting.star"
 MODEL = "model.star"
+# of pictures/: the map's planes, surface and histogram, as the volume window shows them
+SURFACE_PNG = "surface.png"
 # Wiener's map of the same poses and data, beside one that is sparse and smooth; both in one picture
 TRADITIONAL, COMPARISON = "traditional.mrc", "comparison.png"
 # of a validation: RELION's table of curves and Guinier plots, the EMDB's curve, Å at each voxel, what depends on

@@ -6,6 +6,7 @@ import textwrap
 import numpy as np
 
 from .axes_pictures import COLOURS, GREY, GRID, angstrom_axis
+from .pictures import _figure, _save
 
 SYMMETRY_SIZE = (12.5, 5.6)
 # groups whose curves can be told apart
@@ -13,6 +14,13 @@ MOST_CURVES = 5
 LINE_LETTERS = 150
 # places for bars, so that the bar of a single group is no wall
 LEAST_PLACES = 6
+
+
+def save_symmetry_png(path, found):
+    """Save `draw_symmetry` as a PNG; raises InputError where the file can't be written or matplotlib is missing."""
+    figure = _figure(*SYMMETRY_SIZE)
+    draw_symmetry(figure, found)
+    _save(figure, path)
 
 
 def draw_symmetry(figure, found):

@@ -41,7 +41,8 @@ class ValidationFolder(ResultFolder):
         if name == "postprocess" and name not in summary:
             return summary      # of the post-processing alone
         if name not in summary:
-            raise InputError("this run has no such part: the half-maps agree nowhere, or what it needs was not given")
+            raise InputError("this run has no such part: the half-maps agree nowhere, or what it needs was not "
+                             "given, as its outcome says")
         return summary[name]
 
     def curves(self, of_model=False) -> list:

@@ -53,8 +53,10 @@ def write_model_fsc(folder, volume, pixel_size, result, config, names) -> dict:
     if other is not None:
         shown["without spherical averages, other hand"] = other.shape_curve
     at = crossing(best.curve, THRESHOLD, box, pixel_size)
-    save_fsc_png(pictures / "model_fsc.png", shown, box_size=box, pixel_size=pixel_size,
-                 title=f"Map and model: {at:.2f} Å at FSC {THRESHOLD}", thresholds=(THRESHOLD,))
+    title = f"Map and model: {at:.2f} Å at FSC {THRESHOLD}" if np.isfinite(at) else (
+        f"Map and model: FSC {THRESHOLD} is reached nowhere")
+    save_fsc_png(pictures / "model_fsc.png", shown, box_size=box, pixel_size=pixel_size, title=title,
+                 thresholds=(THRESHOLD,))
     save_model_sections_png(pictures / "model.png", volume, best.density, best.mask, pixel_size)
     if result.scan:
         save_pixel_scan_png(pictures / "pixel_size.png", result.scan, pixel_size)

@@ -10,7 +10,7 @@ from ..io.files import check_new_folder, make_new_folder
 from ..io.fsc_star import write_fsc
 from ..io.fsc_xml import write_fsc_xml
 from ..io.mtf_star import read_mtf
-from ..io.pictures import save_fsc_png, save_slices_png
+from ..io.pictures import save_fsc_png
 from ..io.result_folder import FSC, FSC_XML, MASK, PICTURES, POSTPROCESS, SUMMARY, VOLUME
 from ..io.runfolder import write_json
 from ..io.section_state import default_level
@@ -18,6 +18,7 @@ from ..io.validation_pictures import save_guinier_png
 from ..io.volume_data import VolumeData
 from ..io.volumes import write_volume
 from .half_map_files import HalfMapFiles
+from .result_files import save_map_pictures
 
 
 def run_postprocess(files: HalfMapFiles, folder, config: PostprocessConfig, *, mtf=None, mtf_pixel_size=None) -> dict:
@@ -67,9 +68,9 @@ def write_postprocess(folder, files, halves, result, config) -> dict:
     save_fsc_png(pictures / "fsc.png", shown, box_size=box, pixel_size=pixel_size, title=title)
     if sharpened:
         write_volume(folder / VOLUME, sharpened.volume, pixel_size)
-        save_slices_png(sharpened.volume, pixel_size, pictures / "volume.png",
-                        f"Map to {result.resolution_a:.2f} Å, "
-                        f"{f'sharpened by B = {sharpened.bfactor:.0f} Å²' if sharpened.bfactor else 'not sharpened'}")
+        name = (f"Map to {result.resolution_a:.2f} Å, "
+                f"{f'sharpened by B = {sharpened.bfactor:.0f} Å²' if sharpened.bfactor else 'not sharpened'}")
+        save_map_pictures(pictures, sharpened.volume, pixel_size, name)
         save_guinier_png(pictures / "guinier.png", sharpened, box_size=box, pixel_size=pixel_size)
     write_json(folder / SUMMARY, summary)
     return summary
@@ -90,7 +91,8 @@ def summarise(files, halves, result, config) -> dict:
         bfactor=result.sharpened.bfactor if result.sharpened else None, guinier_fit=vars(fit) if fit else None,
         convention=CONVENTION[config.half_plane], box_size=halves.box_size, pixel_size=halves.pixel_size,
         deposition=_for_the_emdb(result.sharpened, halves.pixel_size) if result.sharpened else None,
-        warnings=result.warnings, parameters=config.to_dict(), version=__version__, **files.names())
+        warnings=[*result.warnings, *result.sharpening_doubts], parameters=config.to_dict(), version=__version__,
+        **files.names())
 
 
 def _for_the_emdb(sharpened, pixel_size):

@@ -8,7 +8,7 @@ from ..io.certificate_picture import save_certificate_png
 from ..io.fsc_star import write_fsc
 from ..io.model_pictures import save_model_png
 from ..io.model_star import write_model
-from ..io.pictures import save_fsc_png, save_slices_png
+from ..io.pictures import save_fsc_png
 from ..io.result_folder import (
     COMPARISON,
     FSC,
@@ -25,6 +25,7 @@ from ..io.result_folder import (
 from ..io.sparse_tv_pictures import save_comparison_png
 from ..io.undistort import distorted_shifts
 from ..io.volumes import write_volume
+from .result_files import save_map_pictures
 
 # of the FSC of sparse and smooth halves, in a picture
 REGULARISED = "masked, regularised (no measure of resolution)"
@@ -96,7 +97,8 @@ def write_overfitting(path, config, curves) -> None:
 
 
 def save_pictures(pictures, engine, history) -> None:
-    """Slices of each class's map, its curves, and the certificate, into a folder; history : the run's records."""
+    """Slices and surface of each class's map, its curves, and the certificate, into a folder; history : the run's
+    records."""
     config = engine.config
     if any(record.get("certificate") for record in history):
         save_certificate_png(history, pictures / "certificate.png")
@@ -105,8 +107,7 @@ def save_pictures(pictures, engine, history) -> None:
                             config.pixel_size)
     for k, volume in enumerate(engine.whole):
         title = "Refined map" if config.classes == 1 else f"Class {k + 1}"
-        file = result_name(VOLUME, k, config.classes).replace(".mrc", ".png")
-        save_slices_png(volume, config.pixel_size, pictures / file, title)
+        save_map_pictures(pictures, volume, config.pixel_size, title, k, config.classes)
         curves, regularised = engine.curves[k], history[-1].get("sparse_tv", {}).get("fsc_regularised")
         save_fsc_png(pictures / result_name(FSC, k, config.classes).replace(".star", ".png"),
                      {"unmasked": curves.unmasked, "masked": curves.masked,

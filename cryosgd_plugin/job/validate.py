@@ -10,7 +10,7 @@ from ..core.errors import InputError
 from ..core.poses import matrix_to_euler, view_directions
 from ..core.symmetry import point_group
 from ..engines.validation import directional, sampling
-from ..engines.validation.local import LocalConfig, local_resolution
+from ..engines.validation.local import LocalConfig, local_resolution, no_room, usual_window
 from ..engines.validation.model_fsc import ModelConfig, model_fsc
 from ..engines.validation.postprocess import PostprocessConfig, postprocess
 from ..io.anisotropy_pictures import save_cones_png, save_sampling_png, save_views_png
@@ -53,7 +53,8 @@ class Validation:
 def run_validation(asked: Validation, folder) -> dict:
     """Run all parts into a new folder; returns the summary. Raises InputError before the folder is made.
 
-    Of halves that agree nowhere, or are one map, only the curves and the sampling are told.
+    Of halves that agree nowhere, or are one map, only the curves and the sampling are told; of a box without room for a
+    window no local resolution, unless a window is asked for.
     """
     check_new_folder(folder)
     operators = point_group(asked.symmetry)
@@ -63,10 +64,15 @@ def run_validation(asked: Validation, folder) -> dict:
     mtf = mtf_at(halves, asked.mtf, asked.mtf_pixel_size) if asked.mtf else None
     whole = postprocess(halves, asked.postprocess, mtf)
     cones = local = compared = sampled = None
+    left_out = []
     if np.isfinite(whole.resolution_a):
         cones = directional.conical_fsc(halves.first, halves.second, halves.mask, pixel_size=halves.pixel_size)
-        local = local_resolution(halves.first, halves.second, halves.mask, asked.local, pixel_size=halves.pixel_size,
-                                 resolution_a=whole.resolution_a)
+        grid = halves.box_size, halves.pixel_size, whole.resolution_a
+        if asked.local.window_a is None and usual_window(*grid) is None:
+            left_out.append(no_room(*grid))
+        else:
+            local = local_resolution(halves.first, halves.second, halves.mask, asked.local,
+                                     pixel_size=halves.pixel_size, resolution_a=whole.resolution_a)
         if atoms is not None:
             compared = model_fsc(halves.mean, *atoms, asked.model_config, pixel_size=halves.pixel_size,
                                  mask=halves.mask if halves.mask_given else None)
@@ -80,7 +86,8 @@ def run_validation(asked: Validation, folder) -> dict:
     pictures = folder / PICTURES
     if local is not None:
         parts["local_resolution"] = write_local_resolution(folder, halves, local, asked.local, whole)
-        parts["directional"] = _of_cones(cones)
+    if cones is not None:
+        parts["directional"] = _of_cones(cones, whole.tight)
         table = _table_of(cones, whole.curves.masked)
         write_cones(folder / CONES, table)
         save_cones_png(pictures / "cones.png", table)
@@ -99,8 +106,9 @@ def run_validation(asked: Validation, folder) -> dict:
         parts["model"] = write_model_fsc(folder / MODEL_FOLDER, halves.mean, halves.pixel_size, compared,
                                          asked.model_config, dict(model=asked.model, assembly=asked.assembly,
                                                                   atoms=len(atoms[1])))
-    summary = dict(outcome=[part["outcome"] for part in parts.values()], resolution_a=whole.resolution_a,
-                   symmetry=asked.symmetry, particles=asked.particles, version=__version__, **parts)
+    summary = dict(outcome=[*(part["outcome"] for part in parts.values()), *left_out],
+                   resolution_a=whole.resolution_a, symmetry=asked.symmetry, particles=asked.particles,
+                   version=__version__, **parts)
     write_json(folder / SUMMARY, summary)
     return summary
 
@@ -120,10 +128,11 @@ def _table_of(cones, whole):
                       cones.sphericity, directional.HALF_ANGLE_DEG)
 
 
-def _of_cones(cones):
+def _of_cones(cones, tight):
+    flattered = " The mask is too tight, which flatters the cones as it does the whole curve." if tight else ""
     found = cones.resolutions()
     known = found[np.isfinite(found)]
-    return dict(outcome=directional.outcome(cones), area_ratio=cones.area_ratio, sphericity=cones.sphericity,
-                half_angle_deg=directional.HALF_ANGLE_DEG, directions=len(found),
+    return dict(outcome=directional.outcome(cones) + flattered, area_ratio=cones.area_ratio,
+                sphericity=cones.sphericity, half_angle_deg=directional.HALF_ANGLE_DEG, directions=len(found),
                 finest_a=known.min() if len(known) else None, coarsest_a=known.max() if len(known) else None,
                 median_a=np.median(known) if len(known) else None, without_agreement=1 - len(known) / len(found))

@@ -22,6 +22,10 @@ THRESHOLD = 0.5
 # the window's full width at half maximum, in units of the global resolution; at that resolution it then holds about a
 # thousand independent numbers, and the correlation of noise scatters by 0.03
 WINDOW_RESOLUTIONS = 5.0
+# in a box without room for that one, no smaller window than this is taken unasked: noise scatters by 0.12 in it
+LEAST_RESOLUTIONS = 2.0
+# widths of a window that a box can hold: px, and share of the box
+LEAST_PX, MOST_OF_BOX = 4, 0.5
 FWHM = 2 * np.sqrt(2 * np.log(2))
 # beyond so many σ the window is cut
 REACH = 3.0
@@ -29,8 +33,8 @@ REACH = 3.0
 
 @dataclass(frozen=True)
 class LocalConfig(Settings):
-    """window_a : full width at half maximum of the window, Å, None for 5 times the global resolution; threshold : FSC
-    at which a voxel's curve ends."""
+    """window_a : full width at half maximum of the window, Å, None for `usual_window`; threshold : FSC at which a
+    voxel's curve ends."""
 
     window_a: float | None = None
     threshold: float = THRESHOLD
@@ -43,10 +47,12 @@ class LocalConfig(Settings):
 @dataclass(frozen=True)
 class LocalResolution:
     """volume : (d, d, d) float32 Å, `coarsest_a` outside the mask and where the halves agree nowhere; window_a : Å;
-    coarsest_a, finest_a : the ends of what was searched, Å; mask : (d, d, d)"""
+    shortened : whether the box had no room for the usual window; coarsest_a, finest_a : the ends of what was searched,
+    Å; mask : (d, d, d)"""
 
     volume: np.ndarray
     window_a: float
+    shortened: bool
     coarsest_a: float
     finest_a: float
     mask: np.ndarray
@@ -57,18 +63,37 @@ class LocalResolution:
         return self.volume[self.mask > 0.5]
 
 
+def usual_window(box_size: int, pixel_size: float, resolution_a: float) -> float | None:
+    """Å of the window where none is asked for: 5 resolutions, half the box at most; None where that is less than 2.
+
+    box_size : px; pixel_size : Å/px; resolution_a : the global one, Å
+    """
+    window_a = min(WINDOW_RESOLUTIONS * resolution_a, MOST_OF_BOX * box_size * pixel_size)
+    return window_a if window_a >= LEAST_RESOLUTIONS * resolution_a else None
+
+
+def no_room(box_size: int, pixel_size: float, resolution_a: float) -> str:
+    """Why there is no usual window, in a sentence."""
+    return (f"No local resolution is told: the half-maps agree to {resolution_a:.1f} Å, of which half the box of "
+            f"{box_size} px × {pixel_size:g} Å/px, {MOST_OF_BOX * box_size * pixel_size:.0f} Å, holds less than "
+            f"{LEAST_RESOLUTIONS:g}, too few to compare places; give a window by --window to see one all the same.")
+
+
 def local_resolution(first, second, mask, config: LocalConfig, *, pixel_size: float,
                      resolution_a: float) -> LocalResolution:
     """Local resolution of two half-maps within a mask.
 
     first, second, mask : (d, d, d); pixel_size : Å/px; resolution_a : the global resolution, Å, for the window's size
-    Raises InputError where the window does not fit the box or holds too few voxels.
+    Raises InputError where a window that was asked for does not fit the box or holds too few voxels, and where there is
+    no usual one.
     """
     box = len(first)
-    window_a = config.window_a or WINDOW_RESOLUTIONS * resolution_a
+    window_a = config.window_a or usual_window(box, pixel_size, resolution_a)
+    need(window_a is not None, no_room(box, pixel_size, resolution_a))
     window_px = window_a / pixel_size
-    need(4 <= window_px <= box / 2, f"a window of {window_a:.1f} Å is {window_px:.1f} px wide, in a box of {box} px; "
-                                    f"give one between {4 * pixel_size:.1f} and {box / 2 * pixel_size:.1f} Å")
+    need(LEAST_PX <= window_px <= MOST_OF_BOX * box,
+         f"a window of {window_a:.1f} Å is {window_px:.1f} px wide, in a box of {box} px; give one between "
+         f"{LEAST_PX * pixel_size:.1f} and {MOST_OF_BOX * box * pixel_size:.1f} Å")
     sigma = window_px / FWHM
     width = box / (2 * np.pi * sigma)
     # no wave that the window doesn't hold once
@@ -95,7 +120,8 @@ def local_resolution(first, second, mask, config: LocalConfig, *, pixel_size: fl
         before = correlation
     reached[rising] = bands[-1]
     extent = box * pixel_size
-    return LocalResolution((extent / reached).astype(np.float32), float(window_a), float(extent / bands[0]),
+    shortened = config.window_a is None and window_a < WINDOW_RESOLUTIONS * resolution_a
+    return LocalResolution((extent / reached).astype(np.float32), float(window_a), shortened, float(extent / bands[0]),
                            float(extent / bands[-1]), weight)
 
 
@@ -105,6 +131,9 @@ def outcome(result: LocalResolution, threshold: float, whole_a: float) -> str:
     words = (f"Within the mask the local resolution (FSC {threshold:g}) runs from {low:.1f} to {high:.1f} Å (5th to "
              f"95th percentile), median {middle:.1f} Å, seen through windows of {result.window_a:.0f} Å; the curve of "
              f"the whole maps is {threshold:g} at {whole_a:.1f} Å.")
+    if result.shortened:
+        words += (f" The windows are half the box: there is no room for {WINDOW_RESOLUTIONS:g} times the resolution, "
+                  "and smaller windows scatter more.")
     lost = float(np.mean(result.values >= 0.999 * result.coarsest_a))
     if lost > 0.01:
         words += (f" In {lost:.0%} of the mask the halves do not even agree to {result.coarsest_a:.0f} Å: solvent "

@@ -9,10 +9,16 @@ from ...core.masks import has_hard_edge
 from ...core.settings import Settings, need
 from .half_maps import KEPT_SHELLS, THRESHOLD, TIGHT, HalfMapCurves, box_excess, half_map_curves, solvent_free
 from .halves import SAME_MAP, HalfMaps, doubts, same_map
-from .sharpening import FEWEST_SHELLS, FIT_FROM_A, SharpenedMap, sharpen
+from .sharpening import FEWEST_SHELLS, FIT_FROM_A, SharpenedMap, doubts_of_fit, sharpen
 
 CONVENTION = {False: "shell s: coefficients of the full Fourier transform whose radius rounds to s",
               True: "shell s: coefficients of the half transform (kx >= 0) whose radius rounds to s, as RELION counts"}
+# what to do about a mask that is too tight. Of halves that end at one shell, as low-passed ones do, every mask carries
+# the strong shells into the empty ones
+WIDEN_GIVEN = "Make a wider mask with a softer edge."
+WIDEN_MADE = ("It was made of the maps: raise --mask-extend and --mask-edge (in the form: widen the mask by, soft "
+              "edge). Of halves that end abruptly no mask may be wide enough; then the unmasked curve is the one to "
+              "report.")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,13 @@ class Postprocessed:
         return self.curves.unmasked if self.tight else self.curves.corrected
 
     @property
+    def sharpening_doubts(self) -> list:
+        """Sentences on a fitted B-factor that is not to be trusted; [] of a given one."""
+        fit = self.sharpened.fit if self.sharpened else None
+        doubt = doubts_of_fit(fit, self.resolution_a) if fit else None
+        return [doubt] if doubt else []
+
+    @property
     def last_shell(self) -> int:
         """The last shell before the believed curve falls below 0.143, which RELION calls the final resolution."""
         below = np.flatnonzero(self.believed[1:] < THRESHOLD)
@@ -97,8 +110,8 @@ def outcome(result: Postprocessed, halves: HalfMaps, config: PostprocessConfig) 
     elif result.tight:
         words = (f"The mask is too tight: within it, maps of random phases still correlate by "
                  f"{result.curves.mask_share:.2f}, so the masked curve flatters and no resolution is read from it. "
-                 f"Without a mask the half-maps agree to {result.resolution_a:.2f} Å (FSC {THRESHOLD}). Make a wider "
-                 "mask with a softer edge.")
+                 f"Without a mask the half-maps agree to {result.resolution_a:.2f} Å (FSC {THRESHOLD}). "
+                 f"{WIDEN_GIVEN if halves.mask_given else WIDEN_MADE}")
     else:
         words = (f"The half-maps agree to {result.resolution_a:.2f} Å (FSC {THRESHOLD} within the mask, "
                  f"{_how(result, halves)}")
@@ -128,4 +141,4 @@ def _sharpening(result, config):
         return [f"The map is not sharpened: fewer than {FEWEST_SHELLS} shells lie between {FIT_FROM_A:g} Å and the "
                 "resolution, too few to fit a B-factor; give one."]
     return [f"The map is sharpened by B = {bfactor:.0f} Å², fitted to {fit.shells} shells (correlation "
-            f"{fit.correlation:.2f})."]
+            f"{fit.correlation:.2f}).", *result.sharpening_doubts]

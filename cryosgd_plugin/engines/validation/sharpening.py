@@ -16,6 +16,9 @@ from ...core.shells import fourier_radius_3d, radial_average, shell_index_3d
 FIT_FROM_A = 10.0
 # a line through fewer shells is no measurement
 FEWEST_SHELLS = 5
+# a fit is not to be trusted of maps coarser than this, Å, whose amplitudes still follow the molecule's shape; through
+# fewer shells than this; and beyond this, Å², which would take amplitudes down a hundredfold by 4 Å
+COARSE_A, FEW_SHELLS, MOST_BFACTOR = 7.0, 10, 300.0
 # an FSC below this ends the map: all shells beyond get no weight
 LEAST_FSC = 1e-4
 # the low-pass falls by a raised cosine this many shells wide beyond the resolution
@@ -105,6 +108,25 @@ def fit_guinier(frequency, logarithms, resolution_a: float) -> GuinierFit | None
     x, y = frequency[used] ** 2, logarithms[used]
     slope, intercept = np.polyfit(x, y, 1)
     return GuinierFit(float(4 * slope), float(intercept), float(np.corrcoef(x, y)[0, 1]), int(used.sum()))
+
+
+def doubts_of_fit(fit: GuinierFit, resolution_a: float) -> str | None:
+    """A sentence on why a fitted B-factor is not to be trusted and what to do; None where it is.
+
+    resolution_a : Å, where the fit ended
+    """
+    reasons = []
+    if resolution_a > COARSE_A:
+        reasons.append(f"the map ends at {resolution_a:.1f} Å, and from {FIT_FROM_A:g} to {COARSE_A:g} Å the "
+                       "amplitudes fall by the molecule's shape and not by a B-factor")
+    if fit.shells < FEW_SHELLS:
+        reasons.append(f"{fit.shells} shells are few for a line")
+    if abs(fit.bfactor) > MOST_BFACTOR:
+        reasons.append(f"usual are -40 to -150 Å², and beyond ±{MOST_BFACTOR:g} noise is sharpened")
+    if not reasons:
+        return None
+    return (f"The fitted B-factor of {fit.bfactor:.0f} Å² is doubtful: {'; '.join(reasons)}. Give one with --bfactor "
+            "(B-factor in the form), such as -100, or 0 for an unsharpened map, and compare the maps.")
 
 
 def log_amplitudes(spectrum, index) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..io.section_state import SectionState
+from .section_state import SectionState
 from .surface import turn, view_along
 
 

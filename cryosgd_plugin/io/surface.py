@@ -1,6 +1,7 @@
 """The isosurface of a volume: a mesh by marching cubes, and its picture at any rotation, without OpenGL."""
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,6 +71,11 @@ def build_mesh(data, level, hide_dust=False) -> Mesh:
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     return Mesh(np.ascontiguousarray(placed[:, ::-1], np.float32), np.ascontiguousarray(normals[:, ::-1], np.float32),
                 np.ascontiguousarray(faces, np.int32), hidden, pieces)
+
+
+def can_draw_surfaces() -> bool:
+    """Whether scikit-image is there, which Scipion brings along and the engines by themselves do without."""
+    return importlib.util.find_spec("skimage") is not None
 
 
 def render(mesh, rotation, pixels, half_width_a, colour_by_radius=False, background=BACKGROUND_RGB, oversample=2):

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..io.plane_panel import CONTOUR_COLOUR, PlanePanel
+from .pictures import _figure, _save
+from .plane_panel import CONTOUR_COLOUR, PlanePanel
 from .surface_panel import SurfacePanel
 from .view_state import ViewState
 
-# inches: room for axis labels and titles around the panels
+# inches: of the picture; room for axis labels and titles around the panels
+VOLUME_SIZE = (9.2, 9.8)
 LEFT, RIGHT, TOP, BOTTOM, BETWEEN_COLUMNS, BETWEEN_ROWS = 0.62, 0.15, 0.68, 0.44, 0.66, 0.60
 
 
@@ -135,14 +137,14 @@ class HistogramPanel:
         self.text.set_text(f"contour {level:.4g} = {survey.in_sigma(level):+.2f} σ")
 
 
-def save_volume_picture(data, path, dpi=110):
-    """Write the picture of a volume with default settings; data : VolumeData; path : PNG, PDF or SVG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(9.2, 9.8), dpi=dpi)
-    FigureCanvasAgg(figure)
+def save_volume_picture(data, path):
+    """Save the picture of a volume with default settings as a PNG; data : VolumeData.
+
+    Raises InputError where no voxel is finite, the file can't be written, or matplotlib or scikit-image is missing.
+    """
+    figure = _figure(*VOLUME_SIZE, layout=None)
     VolumeFigure(figure, data)
-    figure.savefig(path)
+    _save(figure, path)
 
 
 def _decades(most):

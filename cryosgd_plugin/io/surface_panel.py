@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..io.plane_panel import AXIS_COLOURS
+from .plane_panel import AXIS_COLOURS
 from .surface import build_mesh, render
 
 PIXELS = 440
