@@ -60,7 +60,8 @@ class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
                            "it. Empty: a sphere. Scipion itself fills in the mask of a run that is selected.")
         form.addParam("particleDiameter", params.FloatParam, default=None, allowsNull=True,
                       condition="inputMask is None", label="Particle diameter (Å)",
-                      help="Diameter of the sphere within which maps are compared. Empty: 90 % of the box.")
+                      help="Diameter of the sphere within which maps are compared. Empty: 90 % of the box, right for "
+                           "most. Give the particle's, and a tenth more, where noise or neighbours lie around it.")
 
     # ---- steps
     def _insertAllSteps(self):

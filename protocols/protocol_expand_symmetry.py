@@ -51,7 +51,8 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
                            "The set becomes 4, 14, 12, 24, 60 times as large; a subgroup (C7 of D7) is allowed where "
                            "only its axes are in question.")
         form.addParam("seed", params.IntParam, default=0, expertLevel=LEVEL_ADVANCED, label="Seed of the half-sets",
-                      help="Only where the particles are in no half-sets: these are then drawn, by particle.")
+                      help="A whole number, 0 or more; any will do. Only where the particles are in no half-sets: "
+                           "these are then drawn, by particle. Change it for other halves.")
 
     # ---- steps
     def _insertAllSteps(self):

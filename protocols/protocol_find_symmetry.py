@@ -52,7 +52,8 @@ class ProtCryosgdFindSymmetry(SettledOutputs, EngineRun, EMProtocol):
                       help="For example D7; the map is then turned onto its axes whether they fit or not. Empty: all "
                            "groups.")
         form.addParam("maxFold", params.IntParam, default=12, condition="not symmetry", label="Largest fold",
-                      help="Of the groups Cn and Dn that are tried, 2 to 60. Typical 12.")
+                      help="Of the groups Cn and Dn that are tried, 2 to 60. Typical 12; more for large rings, fewer "
+                           "to be done sooner.")
         form.addParam("symmetrise", params.BooleanParam, default=False, label="Average over the group?",
                       help="Yes: the output is also averaged over the group, which lowers the noise and hides what "
                            "does not follow the symmetry. No: it is turned only.")

@@ -48,9 +48,10 @@ class ProtCryosgdImportParticles(EMProtocol):
         group = form.addGroup("Only where the STAR file does not state them", expertLevel=LEVEL_ADVANCED)
         for name, label, unit_help in (
                 ("pixelSize", "Pixel size (Å/px)", "Of the particle images. Typical 0.8 to 4."),
-                ("voltage", "Voltage (kV)", "Typical 200 or 300."),
-                ("sphericalAberration", "Spherical aberration (mm)", "Typical 2.7; 0.01 with a corrector."),
-                ("amplitudeContrast", "Amplitude contrast", "A fraction. Typical 0.07 to 0.1.")):
+                ("voltage", "Voltage (kV)", "Of the microscope. Typical 200 or 300."),
+                ("sphericalAberration", "Spherical aberration (mm)",
+                 "Of the objective lens. Typical 2.7; 0.01 with a corrector."),
+                ("amplitudeContrast", "Amplitude contrast", "A fraction, 0 to 1. Typical 0.07 to 0.1.")):
             group.addParam(name, params.FloatParam, allowsNull=True, default=None, expertLevel=LEVEL_ADVANCED,
                            label=label, help=f"{unit_help} Empty where the file states it; what the file states wins.")
 

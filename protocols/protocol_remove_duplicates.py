@@ -40,14 +40,14 @@ class ProtCryosgdRemoveDuplicates(EMProtocol):
                            "Disabled particles are left out.")
         form.addParam("distance", params.FloatParam, default=None, allowsNull=True, important=True,
                       label="Distance (Å)",
-                      help="Particles of a micrograph whose centres are closer than this are duplicates. Typical: a "
-                           "third to a half of the particle's diameter. 0 removes only the same image twice, and needs "
-                           "no coordinates.")
+                      help="Particles of a micrograph whose centres are closer than this are duplicates. Typical a "
+                           "third to a half of the particle's diameter, for example 50. 0 removes only the same image "
+                           "twice, and needs no coordinates.")
         form.addParam("micPixelSize", params.FloatParam, default=None, allowsNull=True,
                       label="Micrograph pixel size (Å/px)",
                       help="Of the micrographs in which the particles' coordinates count: those that they were picked "
-                           "in, or, where the coordinates were scaled, those that they were extracted from. Not needed "
-                           "for a distance of 0.")
+                           "in, or, where the coordinates were scaled, those that they were extracted from. Typical "
+                           "0.5 to 2. Empty only for a distance of 0.")
         form.addParam("sameImage", params.BooleanParam, default=True, expertLevel=LEVEL_ADVANCED,
                       label="Remove the same image twice?",
                       help="Yes: an image (file and number) stays once, whatever its centre; of a symmetry-expanded "

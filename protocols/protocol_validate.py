@@ -62,8 +62,8 @@ class ProtCryosgdValidate(HalfMapsRun, EMProtocol):
             help="Biological assembly that the map shows, by the name in the model's file; *first*: the first one, or "
                  "the chains as they are where the file has none; *none*: the chains as they are.")
         add(group, "scan", params.FloatParam, 100 * ModelConfig.scan, "Scan the pixel size by (%)",
-            help="The model is compared at pixel sizes within ± this of the stated one: calibrations are off by 1 to "
-                 "2 %. 0 for no scan.")
+            help="The model is compared at pixel sizes within ± this of the stated one. Typical 3: calibrations are "
+                 "off by 1 to 2 %. 5 where the pixel size is a guess, 0 for no scan.")
 
     # ---- steps
     def _ownSettings(self):
