@@ -17,6 +17,7 @@ from ..engines.simulate.config import CONTRASTS, NOISE_KINDS, POSE_DISTRIBUTIONS
 from ..io.result_folder import SUMMARY, ResultFolder
 from ..io.star import read_particles
 from .engine_run import EngineRun, sentence_of
+from .simulate_advice import advice
 
 PHANTOM, MAPS, MODELS = range(3)
 
@@ -250,20 +251,41 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
                 return [f"The maps have pixel sizes of {listed} Å/px; resample them to one."]
         return []
 
+    def _warnings(self):
+        boxes = {PHANTOM: None, MODELS: [], MAPS: [
+            (volume.getXDim() * volume.getSamplingRate(), volume.getSamplingRate())
+            for volume in (pointer.get() for pointer in self.inputVolumes) if volume is not None]}
+        return advice(self.config(), boxes[self.source.get()])
+
     def _summary(self):
         folder = self._getExtraPath("run")
         summary = ResultFolder(folder).summary() if os.path.isdir(folder) else None
-        return [summary["outcome"]] if summary else ["No particles are simulated yet."]
+        if summary is None:
+            return ["No particles are simulated yet."]
+        truth = "with" if self.keepPoses.get() else "without"
+        return [sentence_of(summary["outcome"]),
+                f"The structure is {summary['diameter_a']:.0f} Å across; the particles come {truth} their true poses, "
+                "which are in extra/run/truth.star."]
 
     def _methods(self):
         if not hasattr(self, SimulateOutputs.outputParticles.name):
             return []
-        config = self.config()
+        summary = ResultFolder(self._getExtraPath("run")).summary()
+        config = SimulateConfig.from_dict(summary["parameters"])
         noise = "without noise" if config.snr is None else (
             f"with {config.noise} noise at a signal-to-noise ratio of {config.snr:g}")
-        return [f"{config.n_particles} images of {config.box_size} px at {config.pixel_size:g} Å/px were simulated "
-                f"{noise}, at {config.voltage_kv:g} kV and defocus values between {config.defocus_range_a[0]:g} and "
+        views = "uniformly distributed" if config.poses == "uniform" else (
+            f"von Mises-Fisher distributed (concentration {config.concentration:g})")
+        density = ("density maps" if self.source == MAPS else
+                   "atoms with electron scattering factors [Peng1999] and a B-factor of "
+                   f"{config.model_bfactor_a2:g} Å²")
+        return [f"{config.n_particles} images of {config.box_size} px at {config.pixel_size:g} Å/px were simulated in "
+                f"CryoSGD {summary['version']} {noise}, as projections of {density} in {views} views, at "
+                f"{config.voltage_kv:g} kV and defocus values between {config.defocus_range_a[0]:g} and "
                 f"{config.defocus_range_a[1]:g} Å."]
+
+    def _citations(self):
+        return [] if self.source == MAPS else ["Peng1999"]
 
 
 def _add_range(form, name, label, values, expertLevel=0, **kwargs):

@@ -24,8 +24,8 @@ from .figure_dialog import FigureDialog
 from .mask import mean_of_halves
 
 AVERAGED, SHOWN = 300, 6
-# at this width single particles come out of the noise and keep their outline
-SMOOTHING_A = 12.0
+# at this width single particles come out of the noise and keep their outline; a map has less of it
+SMOOTHING_A, OF_SECTIONS_A = 12.0, 4.0
 
 
 class CryosgdDiameterWizard(Wizard):
@@ -68,7 +68,7 @@ def of_particles(particles) -> tuple:
 
 def of_map(density, pixel_size) -> tuple:
     """([(title, (d, d) image)], Å/px) of a map (d, d, d): its projections, and its central sections, smoothed."""
-    smoothed, middle = ndimage.gaussian_filter(density, SMOOTHING_A / pixel_size), len(density) // 2
+    smoothed, middle = ndimage.gaussian_filter(density, OF_SECTIONS_A / pixel_size), len(density) // 2
     return [*((f"projection along {name}", density.sum(axis=axis)) for axis, name in enumerate("zyx")),
             *((f"{name} = 0, smoothed", smoothed.take(middle, axis)) for axis, name in enumerate("zyx"))], pixel_size
 
