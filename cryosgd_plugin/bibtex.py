@@ -244,4 +244,35 @@
     year = {2015},
     doi = {http://doi.org/10.1107/S1399004714021683}
 }
+
+@article{Harauz1986,
+    author = {Harauz, George and van Heel, Marin},
+    title = {Exact filters for general geometry three dimensional reconstruction},
+    journal = {Optik},
+    volume = {73},
+    pages = {146--156},
+    year = {1986}
+}
+
+@article{Peng1999,
+    author = {Peng, Lian-Mao},
+    title = {Electron atomic scattering factors and scattering potentials of crystals},
+    journal = {Micron},
+    volume = {30},
+    number = {6},
+    pages = {625--648},
+    year = {1999},
+    doi = {http://doi.org/10.1016/S0968-4328(99)00033-5}
+}
+
+@article{Scheres2012c,
+    author = {Scheres, Sjors H. W.},
+    title = {{RELION}: implementation of a {Bayesian} approach to cryo-{EM} structure determination},
+    journal = {Journal of Structural Biology},
+    volume = {180},
+    number = {3},
+    pages = {519--530},
+    year = {2012},
+    doi = {http://doi.org/10.1016/j.jsb.2012.09.006}
+}
 """

@@ -112,6 +112,7 @@ class Pictures:
                 ("wizard_symmetry", "ab initio", "symmetry", "Symmetry"),
                 ("wizard_resolution_reference", "refine", "initialResolution", "Resolution"),
                 ("wizard_symmetry_map", "validate", "symmetry", "Symmetry"),
+                ("wizard_diameter_map", "validate", "particleDiameter", "Particle diameter"),
                 ("wizard_mask", "validate", "maskThreshold", "Mask")):
             form = self._form(runs[run])
             self.dialog(name, title, partial(_press_wand, form, field))

@@ -79,8 +79,8 @@ def _define_basics(form):
     form.addParam("particleDiameter", params.FloatParam, default=None, important=True,
                   label="Particle diameter (Å)",
                   help="The longest extent of the particle, measured on a class average, and about a tenth more. "
-                       "Outside this sphere the map is solvent, and images are masked to its circle with a soft "
-                       "edge: in crowded micrographs more room lets neighbours in.")
+                       "Outside this sphere the map is solvent, and images are masked to its circle with a soft edge: "
+                       "in crowded micrographs more room lets neighbours in. Typical 80 to 400; the wand measures it.")
     form.addParam("numberOfClasses", params.IntParam, default=DEFAULT.classes, label="Number of classes",
                   help="Structures to reconstruct at the same time; each particle goes to the one that explains it "
                        "best. 1 for particles that are alike, 2 to 4 to sort out other conformations, complexes or "
@@ -102,7 +102,8 @@ def _define_basics(form):
                        "Maps that agree are the best evidence there is at this stage. 1: a single run. 3 to 5 before "
                        "you trust a map; the time grows accordingly.")
     form.addParam("seed", params.IntParam, default=DEFAULT.seed, label="Random seed",
-                  help="The same seed gives the same result; another one starts from another random map. Restarts use "
+                  help="A whole number, 0 or more; any will do. The same seed gives the same result; another one "
+                       "starts from another random map: change it to see whether the map comes again. Restarts use "
                        "this seed and those after it.")
 
 
@@ -135,8 +136,8 @@ def _define_schedule(form):
                     "that.")
     add(group, "heldOut", params.IntParam, DEFAULT.held_out, "Particles held out",
         help="Particles that no step sees, to watch how well the map explains them; a tenth of all at most, and none "
-             "where that makes fewer than 50, unless the resolution is raised by need. 0: none. They get a pose and "
-             "enter the final map all the same.")
+             "where that makes fewer than 50, unless the resolution is raised by need. Typical 200; 500 or more where "
+             "the run ends too early or too late, 0 for none. They get a pose and enter the final map all the same.")
     add(group, "earlyStop", params.BooleanParam, DEFAULT.early_stop, "End when nothing improves?",
         help="At the final resolution the iterations end when held-out particles are explained no better. No: all "
              "iterations, for example to compare runs.")

@@ -44,7 +44,8 @@ class EngineRun:
         group.addParam("memory", params.FloatParam, default=float(Plugin.getVar(MEMORY_GB, 4)),
                        expertLevel=LEVEL_ADVANCED, validators=[params.Positive], label="Memory budget (GB)",
                        help="The particle images in memory stay within this; sets of any size run within a few GB. The "
-                            "maps of a refinement grow with the box: for 256 px give 7 GB.")
+                            "maps of a refinement grow with the box: for 256 px give 7 GB. Typical 4 to 16; more saves "
+                            "reading the stacks again, up to about half of the machine's memory.")
         group.addParam("scratch", params.PathParam, default=Plugin.getVar(SCRATCH, "") or "", allowsNull=True,
                        expertLevel=LEVEL_ADVANCED, label="Scratch folder",
                        help="A folder on a fast local disk. The particles are copied there once, as 16 bit numbers, "

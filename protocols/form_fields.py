@@ -53,8 +53,9 @@ def one_of(name, known, wanted):
 def add_compared_resolution(form):
     """The field of the finest resolution to which maps are compared, `resolution`."""
     form.addParam("resolution", params.FloatParam, default=None, allowsNull=True, label="Compare to (Å)",
-                  help="Finest resolution that is compared, Å: coarse enough for the worst map. Empty: 16 Fourier "
-                       "shells, about a tenth of the particle's size.")
+                  help="Finest resolution that is compared, coarse enough for the worst of the maps. Typical 10 to 30. "
+                       "Empty: 16 Fourier shells, about a tenth of the particle's size, right for most. Finer where "
+                       "good maps differ in details only, coarser where noise or flexible parts mislead.")
 
 
 def words_of(name):

@@ -52,14 +52,17 @@ class HalfMapsRun(FilledForm, SettledOutputs, EngineRun):
                  "of the map low-passed to 15 Å, 0 to 1. Typical 0.1 to 0.3; the wand shows the mask on slices. Less "
                  "for weak parts, more where noise gets into the mask.")
         add(group, "maskExtend", params.FloatParam, SHAPE.extend_a, "Widen the mask by (Å)", condition=none_given,
-            help="How far it is grown beyond that density. Typical 6; less than 3 cuts into the particle.")
+            help="How far it is grown beyond that density. Typical 6; less than 3 cuts into the particle, more where "
+                 "weak parts lie outside.")
         add(group, "maskEdge", params.FloatParam, SHAPE.edge_a, "Soft edge (Å)", condition=none_given,
-            help=f"Beyond that. Typical 9; {EDGE_PX:g} px are taken at least, as a harder edge correlates by itself.")
+            help=f"Beyond that. Typical 9; {EDGE_PX:g} px are taken at least, as a harder edge correlates by itself. "
+                 "More where the summary says that the mask is too tight.")
         add(group, "halfPlane", params.BooleanParam, False, "Count shells as RELION does?",
             help="Yes counts the half transform, in which the coefficients of one plane are there twice. No counts "
                  "every coefficient once. Only the smallest shells differ; Yes to compare with RELION's table.")
         add(group, "seed", params.IntParam, 0, "Random seed",
-            help="Of the randomised phases. Another one changes the curve by its scatter only.")
+            help="A whole number, 0 or more; any will do. Of the randomised phases: another one changes the curve by "
+                 "its scatter only.")
         group = form.addGroup("Sharpening")
         group.addParam("bfactor", params.FloatParam, default=None, allowsNull=True, label="B-factor (Å²)",
                        help="Negative sharpens. Typical -40 to -150. Empty: fitted to the Guinier plot from 10 Å to "
@@ -70,8 +73,8 @@ class HalfMapsRun(FilledForm, SettledOutputs, EngineRun):
                             "Empty: not corrected, the fitted B-factor then includes it.")
         group.addParam("mtfPixelSize", params.FloatParam, default=None, allowsNull=True,
                        label="Pixel size of the MTF (Å)",
-                       help="Of the detector's own pixels on the specimen, before any binning. Empty: the map's pixel "
-                            "size, right only for unbinned images.")
+                       help="Of the detector's own pixels on the specimen, before any binning. Typical 0.4 to 1.5. "
+                            "Empty: the map's pixel size, right only for unbinned images.")
 
     def _defineOwnParams(self, form):
         pass

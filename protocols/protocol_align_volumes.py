@@ -11,11 +11,12 @@ from ..convert.maps import half_map_paths, volume_to_mrc
 from ..io.result_folder import read_json
 from .engine_run import EngineRun
 from .form_fields import add_compared_resolution
+from .kept_methods import PROGRAM, KeptMethods
 from .map_inputs import maps_pointed_at
 from .settled_outputs import SettledOutputs
 
 
-class ProtCryosgdAlignVolumes(SettledOutputs, EngineRun, EMProtocol):
+class ProtCryosgdAlignVolumes(KeptMethods, SettledOutputs, EngineRun, EMProtocol):
     """Bring maps onto a reference: rotation, shift and hand, on the reference's grid.
 
     *You give*: a reference map, and maps, sets of maps or 3D classes of any programs, boxes and pixel sizes.
@@ -75,6 +76,7 @@ class ProtCryosgdAlignVolumes(SettledOutputs, EngineRun, EMProtocol):
         self._defineOutputs(outputVolumes=output)
         for pointer in (*self.inputVolumes, self.reference):
             self._defineSourceRelation(pointer, output)
+        self._keepMethods(self._methodsWords(output))
 
     def _settings(self):
         return {"reference": self.reference.getUniqueId(), "resolution": self.resolution.get(),
@@ -98,14 +100,24 @@ class ProtCryosgdAlignVolumes(SettledOutputs, EngineRun, EMProtocol):
     def _summary(self):
         if not hasattr(self, "outputVolumes"):
             return ["The maps are not aligned yet."]
-        return [_words(label, read_json(self._figures(number)))
-                for number, (label, _) in enumerate(self._maps(), start=1)]
+        words = [_words(label, read_json(self._figures(number)))
+                 for number, (label, _) in enumerate(self._maps(), start=1)]
+        output = self.outputVolumes
+        return [*words, f"{_count(len(words))} brought into the reference's frame, {output.getXDim()} px at "
+                        f"{output.getSamplingRate():.4g} Å/px."]
 
-    def _methods(self):
-        if not hasattr(self, "outputVolumes"):
-            return []
-        return [f"{self.outputVolumes.getSize()} maps were aligned to a reference by their correlation over rotations, "
-                f"shifts{' and both hands' if self.tryMirror.get() else ''}."]
+    def _methodsWords(self, output):
+        found = [read_json(self._figures(number + 1)) for number in range(output.getSize())]
+        hands = " and the hand" if self.tryMirror.get() else ""
+        correlations = [one["correlation"] for one in found]
+        reached = (f"{correlations[0]:.2f}" if len(found) == 1 else
+                   f"{min(correlations):.2f} to {max(correlations):.2f}")
+        return (f"{_count(len(found))} aligned to a reference in {PROGRAM}, by the rotation, the shift{hands} of the "
+                f"highest correlation up to {found[0]['compared_to_a']:.3g} Å, found on a grid of orientations "
+                f"[Gorski2005] and refined from there. The correlation is {reached}.")
+
+    def _citations(self):
+        return ["Gorski2005"]
 
     # ---- helpers
     def _maps(self):
@@ -116,6 +128,10 @@ class ProtCryosgdAlignVolumes(SettledOutputs, EngineRun, EMProtocol):
 
     def _figures(self, number):
         return self._getExtraPath(f"aligned{number:03d}.json")
+
+
+def _count(maps):
+    return "One map was" if maps == 1 else f"{maps} maps were"
 
 
 def _words(label, found):

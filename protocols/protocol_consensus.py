@@ -22,13 +22,14 @@ from ..io.agreement import CONSENSUS_JSON, read_agreements
 from .agreement_results import append_aligned, append_curves, consensus_words, pair_words
 from .engine_run import EngineRun, sentence_of
 from .form_fields import add_compared_resolution
+from .kept_methods import PROGRAM, KeptMethods
 from .map_inputs import maps_pointed_at
 from .settled_outputs import SettledOutputs
 
 LONGEST_NAME = 60
 
 
-class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
+class ProtCryosgdConsensus(KeptMethods, SettledOutputs, EngineRun, EMProtocol):
     """Compare maps pair by pair, in both hands, group those that agree, and average the largest group.
 
     Maps of other random starts, of other programs, or of other parts of the data: what they agree on can be trusted,
@@ -60,7 +61,8 @@ class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
                            "it. Empty: a sphere. Scipion itself fills in the mask of a run that is selected.")
         form.addParam("particleDiameter", params.FloatParam, default=None, allowsNull=True,
                       condition="inputMask is None", label="Particle diameter (Å)",
-                      help="Diameter of the sphere within which maps are compared. Empty: 90 % of the box.")
+                      help="Diameter of the sphere within which maps are compared. Empty: 90 % of the box, right for "
+                           "most. Give the particle's, and a tenth more, where noise or neighbours lie around it.")
 
     # ---- steps
     def _insertAllSteps(self):
@@ -98,6 +100,7 @@ class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
         for pointer in self.inputVolumes:
             for output in outputs.values():
                 self._defineSourceRelation(pointer, output)
+        self._keepMethods(_methods_words(agreement))
 
     def _settings(self):
         mask = self.inputMask.getUniqueId() if self.inputMask.get() is not None else None
@@ -139,14 +142,8 @@ class ProtCryosgdConsensus(SettledOutputs, EngineRun, EMProtocol):
             return ["The maps are not compared yet."]
         return [agreement.verdict, pair_words(agreement), consensus_words(agreement)]
 
-    def _methods(self):
-        agreement = self.agreement()
-        if agreement is None:
-            return []
-        words = f"{len(agreement.maps)} maps were aligned and compared in pairs by Fourier shell correlation."
-        if agreement.agree:
-            words += f" Those that agree, {len(agreement.groups[0])}, were brought to one spectrum and averaged."
-        return [words]
+    def _citations(self):
+        return ["Punjani2017b", "Harauz1986", "Gorski2005"]
 
     # ---- helpers
     def agreement(self):
@@ -169,3 +166,12 @@ def file_names(labels) -> list:
     if len(set(names)) == len(names):
         return names
     return [f"{number:02d} {name}" for number, name in enumerate(names, start=1)]
+
+
+def _methods_words(agreement):
+    words = (f"{len(agreement.maps)} maps were aligned in pairs, in both hands, on a grid of orientations [Gorski2005] "
+             f"refined from there, and compared by Fourier shell correlation [Harauz1986] in {PROGRAM}, as proposed "
+             "for the maps of random starts [Punjani2017b].")
+    if not agreement.agree:
+        return f"{words} No two of them agree."
+    return f"{words} Those that agree, {len(agreement.groups[0])}, were brought to one spectrum and averaged."

@@ -14,13 +14,14 @@ from ..convert import particle_tools
 from ..core.errors import InputError
 from ..core.expansion import expansion_group
 from .engine_run import sentence_of
+from .kept_methods import PROGRAM, KeptMethods
 
 
 class ExpandOutputs(Enum):
     outputParticles = SetOfParticles
 
 
-class ProtCryosgdExpandSymmetry(EMProtocol):
+class ProtCryosgdExpandSymmetry(KeptMethods, EMProtocol):
     """Repeat each particle with all the poses that are equivalent under a point group.
 
     A refinement under a symmetry gives each particle one of several equivalent poses, so that whatever breaks the
@@ -51,7 +52,8 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
                            "The set becomes 4, 14, 12, 24, 60 times as large; a subgroup (C7 of D7) is allowed where "
                            "only its axes are in question.")
         form.addParam("seed", params.IntParam, default=0, expertLevel=LEVEL_ADVANCED, label="Seed of the half-sets",
-                      help="Only where the particles are in no half-sets: these are then drawn, by particle.")
+                      help="A whole number, 0 or more; any will do. Only where the particles are in no half-sets: "
+                           "these are then drawn, by particle. Change it for other halves.")
 
     # ---- steps
     def _insertAllSteps(self):
@@ -72,6 +74,9 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
         self.summaryVar.set("\n".join(words))
         self._defineOutputs(**{ExpandOutputs.outputParticles.name: output})
         self._defineSourceRelation(self.inputParticles, output)
+        self._keepMethods(f"The particles were symmetry-expanded under {symmetry.strip().upper()} in {PROGRAM}, each "
+                          f"with its {len(operators)} equivalent poses [Scheres2016], which gave {output.getSize()} "
+                          "particles.")
 
     # ---- information
     def _validate(self):
@@ -99,13 +104,6 @@ class ProtCryosgdExpandSymmetry(EMProtocol):
 
     def _summary(self):
         return self.summaryVar.get("The particles are not expanded yet.").split("\n")
-
-    def _methods(self):
-        if not hasattr(self, ExpandOutputs.outputParticles.name):
-            return []
-        group = self.symmetry.get().strip().upper()
-        return [f"The particles were symmetry-expanded under {group}, each with its {len(expansion_group(group))} "
-                f"equivalent poses [Scheres2016], which gave {self.outputParticles.getSize()} particles."]
 
     def _citations(self):
         return ["Scheres2016"]

@@ -18,13 +18,14 @@ from ..engines.align_maps import compared_radius
 from ..io.result_folder import read_json
 from .engine_run import EngineRun, sentence_of
 from .form_fields import add_compared_resolution
+from .kept_methods import PROGRAM, KeptMethods
 from .settled_outputs import SettledOutputs
 
 # of a run that tried them all, groups that its summary lists
 MOST_LISTED = 8
 
 
-class ProtCryosgdFindSymmetry(SettledOutputs, EngineRun, EMProtocol):
+class ProtCryosgdFindSymmetry(KeptMethods, SettledOutputs, EngineRun, EMProtocol):
     """Try point groups on a map, say which one it has, and turn the map onto that group's axes.
 
     An ab initio map made in C1 lies in any orientation. Its axes are looked for, for each of C2 to Cn, and of D2 to Dn,
@@ -52,7 +53,8 @@ class ProtCryosgdFindSymmetry(SettledOutputs, EngineRun, EMProtocol):
                       help="For example D7; the map is then turned onto its axes whether they fit or not. Empty: all "
                            "groups.")
         form.addParam("maxFold", params.IntParam, default=12, condition="not symmetry", label="Largest fold",
-                      help="Of the groups Cn and Dn that are tried, 2 to 60. Typical 12.")
+                      help="Of the groups Cn and Dn that are tried, 2 to 60. Typical 12; more for large rings, fewer "
+                           "to be done sooner.")
         form.addParam("symmetrise", params.BooleanParam, default=False, label="Average over the group?",
                       help="Yes: the output is also averaged over the group, which lowers the noise and hides what "
                            "does not follow the symmetry. No: it is turned only.")
@@ -82,6 +84,7 @@ class ProtCryosgdFindSymmetry(SettledOutputs, EngineRun, EMProtocol):
     def createOutputStep(self, settings):
         """The map on the group's axes; none where the verdict is C1."""
         source = self.inputVolume.get()
+        self._keepMethods(self._methodsWords(self.figures()))
         if self.figures()["turned_to"] == "C1":
             return
         halves = [self._turned(half) for half in (1, 2)] if source.hasHalfMaps() else None
@@ -143,15 +146,19 @@ class ProtCryosgdFindSymmetry(SettledOutputs, EngineRun, EMProtocol):
             words.append(f"Not searched, as their axes by themselves do not fit: {', '.join(figures['left_out'])}.")
         return words
 
-    def _methods(self):
-        figures = self.figures()
-        if figures is None:
-            return []
+    def _methodsWords(self, figures):
+        tried = self._settings()["symmetry"] or f"point groups up to {self.maxFold}-fold"
+        words = (f"The axes of {tried} were searched in the map in {PROGRAM}, by its correlation with itself over a "
+                 "grid of orientations [Gorski2005], refined from there. ")
         row = next((row for row in figures["groups"] if row["group"] == figures["turned_to"]), None)
         if row is None:
-            return ["No point group was found under which the map correlates with itself."]
-        return [f"The map was turned onto the axes of {row['group']}, under whose weakest operator it correlates with "
-                f"itself by {row['weakest']:.2f} up to {figures['resolution_a']:.3g} Å."]
+            return words + "No point group was found under which the map correlates with itself."
+        averaged = " and averaged over the group" if self.symmetrise.get() else ""
+        return (f"{words}The map was turned onto the axes of {row['group']}{averaged}; under the weakest operator of "
+                f"the group it correlates with itself by {row['weakest']:.2f} up to {figures['resolution_a']:.3g} Å.")
+
+    def _citations(self):
+        return ["Gorski2005"]
 
     # ---- files
     def figures(self):

@@ -10,9 +10,10 @@ from ..convert import particle_tools, volume_object
 from ..convert.maps import half_maps_of, map_of
 from ..core.hand import flip_volume
 from ..io.volumes import write_volume
+from .kept_methods import PROGRAM, KeptMethods
 
 
-class ProtCryosgdFlipHand(EMProtocol):
+class ProtCryosgdFlipHand(KeptMethods, EMProtocol):
     """Mirror a map, its half-maps and the poses of its particles: the other hand.
 
     The images of untilted particles do not tell a structure from its mirror image, so that an ab initio map, and what
@@ -61,6 +62,7 @@ class ProtCryosgdFlipHand(EMProtocol):
             flipped.setOrigin(source.getOrigin().clone())
         self._defineOutputs(outputVolume=flipped)
         self._defineTransformRelation(self.inputVolume, flipped)
+        self._keepMethods(_methods_words("the map and its half-maps were" if halves else "the map was"))
 
     def flipParticlesStep(self, particles):
         """Write the particles with the poses of the mirrored map, one at a time."""
@@ -68,6 +70,8 @@ class ProtCryosgdFlipHand(EMProtocol):
         particle_tools.mirror_set(self.inputParticles.get(), output)
         self._defineOutputs(outputParticles=output)
         self._defineTransformRelation(self.inputParticles, output)
+        self._keepMethods(f"{self.methodsVar.get()} The poses of {output.getSize()} particles were taken along: each "
+                          "shows the new map as it showed the old one.")
 
     # ---- information
     def _validate(self):
@@ -100,5 +104,10 @@ class ProtCryosgdFlipHand(EMProtocol):
             words.append(f"{self.outputParticles.getSize()} particles have the poses of the mirrored map.")
         return words
 
-    def _methods(self):
-        return ["The hand of the map was inverted."] if hasattr(self, "outputVolume") else []
+    def _citations(self):
+        return ["Rosenthal2003"]
+
+
+def _methods_words(what):
+    return ("As projections of untilted particles do not tell a structure from its mirror image [Rosenthal2003], "
+            f"{what} inverted through the centre of the box in {PROGRAM}.")

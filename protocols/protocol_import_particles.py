@@ -15,13 +15,21 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from ..convert import set_from_table
 from ..io.stacks import check_stacks
 from ..io.star import read_particles
+from .form_fields import words_of
+from .kept_methods import PROGRAM, KeptMethods
+
+# field, unit, usual range, and what to think of beyond it
+USUAL = (("pixelSize", " Å/px", (0.2, 15.0), "is it that of the particle images, in Å?"),
+         ("voltage", " kV", (60.0, 400.0), "is it in kV?"),
+         ("sphericalAberration", " mm", (0.0, 6.0), "is it in mm?"),
+         ("amplitudeContrast", "", (0.0, 0.5), "it is a fraction, not in %."))
 
 
 class ImportOutputs(Enum):
     outputParticles = SetOfParticles
 
 
-class ProtCryosgdImportParticles(EMProtocol):
+class ProtCryosgdImportParticles(KeptMethods, EMProtocol):
     """Import particles from a STAR file of RELION (3.0, 3.1 or later) or of a program that writes the same.
 
     CTF, optics groups with their higher-order terms, poses, half-sets, classes, coordinates and micrograph names are
@@ -48,9 +56,10 @@ class ProtCryosgdImportParticles(EMProtocol):
         group = form.addGroup("Only where the STAR file does not state them", expertLevel=LEVEL_ADVANCED)
         for name, label, unit_help in (
                 ("pixelSize", "Pixel size (Å/px)", "Of the particle images. Typical 0.8 to 4."),
-                ("voltage", "Voltage (kV)", "Typical 200 or 300."),
-                ("sphericalAberration", "Spherical aberration (mm)", "Typical 2.7; 0.01 with a corrector."),
-                ("amplitudeContrast", "Amplitude contrast", "A fraction. Typical 0.07 to 0.1.")):
+                ("voltage", "Voltage (kV)", "Of the microscope. Typical 200 or 300."),
+                ("sphericalAberration", "Spherical aberration (mm)",
+                 "Of the objective lens. Typical 2.7; 0.01 with a corrector."),
+                ("amplitudeContrast", "Amplitude contrast", "A fraction, 0 to 1. Typical 0.07 to 0.1.")):
             group.addParam(name, params.FloatParam, allowsNull=True, default=None, expertLevel=LEVEL_ADVANCED,
                            label=label, help=f"{unit_help} Empty where the file states it; what the file states wins.")
 
@@ -73,6 +82,7 @@ class ProtCryosgdImportParticles(EMProtocol):
         # kept with the run: Scipion's own summary warnings are forgotten with this process
         self.summaryVar.set("\n".join([_in_words(table, star_file), *warnings]))
         self._defineOutputs(**{ImportOutputs.outputParticles.name: particles})
+        self._keepMethods(_methods_words(table))
 
     def _bringStacks(self, stacks, copy_files):
         folder = self._getExtraPath("stacks")
@@ -97,14 +107,20 @@ class ProtCryosgdImportParticles(EMProtocol):
             return [f"The STAR file {path} does not exist; choose another one."]
         return []
 
+    def _warnings(self):
+        found = []
+        for name, unit, (low, high), mistaken in USUAL:
+            value = getattr(self, name).get()
+            if value is not None and not low <= value <= high:
+                found.append(f"The {words_of(name)} of {value:g}{unit} is unusual, {low:g} to {high:g}{unit} is not: "
+                             f"{mistaken}")
+        return found
+
     def _summary(self):
         return self.summaryVar.get("No particles are imported yet.").split("\n")
 
-    def _methods(self):
-        if not hasattr(self, ImportOutputs.outputParticles.name):
-            return []
-        return [f"{self.outputParticles.getSize()} particle images of {self.outputParticles.getXDim()} px at "
-                f"{self.outputParticles.getSamplingRate():.4g} Å/px were imported."]
+    def _citations(self):
+        return ["Scheres2012c"]
 
 
 def _in_words(table, star_file):
@@ -113,6 +129,13 @@ def _in_words(table, star_file):
              "with CTF" if table.has_ctf else "without CTF",
              "with poses" if table.rotations is not None else "without poses"]
     return f"{', '.join(parts)}, from {star_file}"
+
+
+def _methods_words(table):
+    kept = [word for word, there in (("CTF", table.has_ctf), ("poses", table.rotations is not None)) if there]
+    with_them = f" with their {' and '.join(kept)}" if kept else ""
+    return (f"{len(table)} particle images of {table.box_size} px at {table.pixel_size:.4g} Å/px were imported"
+            f"{with_them} from a STAR file in the form of RELION [Scheres2012c] by {PROGRAM}.")
 
 
 def _count(items, name):

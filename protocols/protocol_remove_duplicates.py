@@ -10,13 +10,14 @@ from pyworkflow.constants import BETA
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..convert import particle_tools
+from .kept_methods import PROGRAM, KeptMethods
 
 
 class RemoveOutputs(Enum):
     outputParticles = SetOfParticles
 
 
-class ProtCryosgdRemoveDuplicates(EMProtocol):
+class ProtCryosgdRemoveDuplicates(KeptMethods, EMProtocol):
     """Remove particles that are there twice: closer to each other than particles can be, or the very same image.
 
     Pickers find some particles twice, alignment moves neighbouring boxes onto the same particle, and joined sets
@@ -40,14 +41,14 @@ class ProtCryosgdRemoveDuplicates(EMProtocol):
                            "Disabled particles are left out.")
         form.addParam("distance", params.FloatParam, default=None, allowsNull=True, important=True,
                       label="Distance (Å)",
-                      help="Particles of a micrograph whose centres are closer than this are duplicates. Typical: a "
-                           "third to a half of the particle's diameter. 0 removes only the same image twice, and needs "
-                           "no coordinates.")
+                      help="Particles of a micrograph whose centres are closer than this are duplicates. Typical a "
+                           "third to a half of the particle's diameter, for example 50. 0 removes only the same image "
+                           "twice, and needs no coordinates.")
         form.addParam("micPixelSize", params.FloatParam, default=None, allowsNull=True,
                       label="Micrograph pixel size (Å/px)",
                       help="Of the micrographs in which the particles' coordinates count: those that they were picked "
-                           "in, or, where the coordinates were scaled, those that they were extracted from. Not needed "
-                           "for a distance of 0.")
+                           "in, or, where the coordinates were scaled, those that they were extracted from. Typical "
+                           "0.5 to 2. Empty only for a distance of 0.")
         form.addParam("sameImage", params.BooleanParam, default=True, expertLevel=LEVEL_ADVANCED,
                       label="Remove the same image twice?",
                       help="Yes: an image (file and number) stays once, whatever its centre; of a symmetry-expanded "
@@ -76,6 +77,7 @@ class ProtCryosgdRemoveDuplicates(EMProtocol):
         self.summaryVar.set(" ".join([*words, f"Of several, {best} stayed."]))
         self._defineOutputs(**{RemoveOutputs.outputParticles.name: output})
         self._defineTransformRelation(self.inputParticles, output)
+        self._keepMethods(_methods_words(distance_a, same_image, best, output.getSize(), source.getSize()))
 
     # ---- information
     def _validate(self):
@@ -104,20 +106,26 @@ class ProtCryosgdRemoveDuplicates(EMProtocol):
         return errors
 
     def _warnings(self):
-        particles = self.inputParticles.get()
-        if particles is None or particles.getSize() == 0 or not self.sameImage.get():
-            return []
-        if hasattr(particles.getFirstItem(), particle_tools.PARENT):
-            return ["The particles are symmetry-expanded: of each only one of its mates will stay."]
-        return []
+        particles, found = self.inputParticles.get(), []
+        if particles is None or particles.getSize() == 0:
+            return found
+        box_a = particles.getXDim() * particles.getSamplingRate()
+        if (self.distance.get() or 0) > box_a:
+            found.append(f"A distance of {self.distance.get():g} Å is more than the images' box of {box_a:.0f} Å: true "
+                         "neighbours will be taken for duplicates. Is it in Å?")
+        if self.sameImage.get() and hasattr(particles.getFirstItem(), particle_tools.PARENT):
+            found.append("The particles are symmetry-expanded: of each only one of its mates will stay.")
+        return found
 
     def _summary(self):
         return [self.summaryVar.get()] if self.summaryVar.hasValue() else ["No duplicates are removed yet."]
 
-    def _methods(self):
-        if not hasattr(self, RemoveOutputs.outputParticles.name):
-            return []
-        words = "Images that occurred twice" if self.distance.get() == 0 else (
-            f"Particles closer than {self.distance.get():g} Å to another one of the same micrograph")
-        return [f"{words} were removed, which left {self.outputParticles.getSize()} of "
-                f"{self.inputParticles.get().getSize()} particles."]
+    def _citations(self):
+        return ["Scheres2012b"]
+
+
+def _methods_words(distance_a, same_image, best, left, given):
+    twice = ["images that occurred twice"] if same_image else []
+    close = [f"particles closer than {distance_a:g} Å to another one of the same micrograph"] if distance_a else []
+    return (f"So that no half-set shares a particle with the other one [Scheres2012b], {' and '.join(close + twice)} "
+            f"were removed in {PROGRAM}; of several, {best} stayed, which left {left} of {given} particles.")

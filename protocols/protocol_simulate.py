@@ -17,6 +17,7 @@ from ..engines.simulate.config import CONTRASTS, NOISE_KINDS, POSE_DISTRIBUTIONS
 from ..io.result_folder import SUMMARY, ResultFolder
 from ..io.star import read_particles
 from .engine_run import EngineRun, sentence_of
+from .simulate_advice import advice
 
 PHANTOM, MAPS, MODELS = range(3)
 
@@ -62,7 +63,8 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
                       help="Share of the particles that each structure gets, for example: 0.7 0.3. Empty: equal.")
         form.addParam("modelBfactor", params.FloatParam, default=defaults.model_bfactor_a2,
                       condition=f"source!={MAPS}", expertLevel=LEVEL_ADVANCED, label="Atomic B-factor (Å²)",
-                      help="Blur of the atoms, a part of the true density.")
+                      help="Displacement of the atoms, which blurs the true density: exp(-B/4d²) at resolution d. "
+                           "Typical 30 to 100; more for a floppy structure, 0 for atoms at rest.")
 
         form.addSection(label="Images")
         form.addParam("nParticles", params.IntParam, default=1000, important=True, validators=[params.Positive],
@@ -85,44 +87,55 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
         form.addParam("contrast", params.EnumParam, choices=list(CONTRASTS), default=0, expertLevel=LEVEL_ADVANCED,
                       label="Protein is", help="White is what particle programs expect; black is as recorded.")
         form.addParam("seed", params.IntParam, default=0, expertLevel=LEVEL_ADVANCED, label="Random seed",
-                      help="The same seed and settings give the same images.")
+                      help="A whole number, 0 or more; any will do. The same seed and settings give the same images; "
+                           "change it for other noise, poses and defocus values of the same kind.")
 
         form.addSection(label="Microscope")
         form.addParam("voltage", params.FloatParam, default=defaults.voltage_kv, expertLevel=LEVEL_ADVANCED,
-                      label="Voltage (kV)", help="Typical 200 or 300.")
+                      label="Voltage (kV)", help="Of the microscope. Typical 300; 200 or 100 for the smaller ones.")
         form.addParam("sphericalAberration", params.FloatParam, default=defaults.cs_mm,
                       expertLevel=LEVEL_ADVANCED, label="Spherical aberration (mm)",
-                      help="Typical 2.7; 0.01 with a corrector.")
+                      help="Of the objective lens. Typical 2.7; 0.01 with a corrector.")
         form.addParam("amplitudeContrast", params.FloatParam, default=defaults.amplitude_contrast,
                       expertLevel=LEVEL_ADVANCED, label="Amplitude contrast",
-                      help="A fraction, 0.07 to 0.1 for protein in ice.")
+                      help="A fraction, 0 to 1. Typical 0.07 to 0.1 for protein in ice; more for stain.")
         _add_range(form, "defocus", "Defocus (Å)", defaults.defocus_range_a,
-                   help="Uniform over the micrographs. Typical 5000 to 30000.")
+                   help="Uniform over the micrographs. Typical 5000 to 30000, positive for underfocus; a wide range "
+                        "fills the zeros of the CTF.")
         form.addParam("astigmatism", params.FloatParam, default=defaults.astigmatism_a, expertLevel=LEVEL_ADVANCED,
-                      label="Largest astigmatism (Å)", help="Difference of the two defocus values, uniform from 0.")
+                      label="Largest astigmatism (Å)",
+                      help="Difference of the two defocus values, uniform over the micrographs from 0 to this, at any "
+                           "angle. Typical 100 to 500; 1000 or more for a microscope badly aligned, 0 for none.")
         _add_range(form, "phaseShift", "Phase shift (degrees)", defaults.phase_shift_range_deg,
-                   expertLevel=LEVEL_ADVANCED, help="Of a phase plate: about 90. Uniform over the micrographs.")
+                   expertLevel=LEVEL_ADVANCED,
+                   help="Uniform over the micrographs. Typical 0; about 90 with a phase plate.")
         form.addParam("ctfBfactor", params.FloatParam, default=defaults.ctf_bfactor_a2, expertLevel=LEVEL_ADVANCED,
                       label="Envelope B-factor (Å²)",
                       help="How fast the microscope and motion damp the fine details: exp(-B/4d²) at resolution d. "
                            "Typical 50 to 150; 0 for none.")
         form.addParam("particlesPerMicrograph", params.IntParam, default=defaults.particles_per_micrograph,
-                      expertLevel=LEVEL_ADVANCED, label="Particles per micrograph", help="They share one CTF.")
+                      expertLevel=LEVEL_ADVANCED, label="Particles per micrograph",
+                      help="They share one defocus, astigmatism and phase shift. Typical 50 to 300; fewer spread the "
+                           "zeros of the CTF over more values, which matters for small sets.")
         form.addParam("opticsGroups", params.IntParam, default=defaults.optics_groups, expertLevel=LEVEL_ADVANCED,
-                      label="Optics groups", help="The micrographs are dealt to them in turn; their optics are equal.")
+                      label="Optics groups",
+                      help="The micrographs are dealt to them in turn; their optics are equal. Typical 1; more only to "
+                           "try how a program takes a set with several.")
 
         form.addSection(label="Poses")
         form.addParam("shiftSd", params.FloatParam, default=defaults.shift_sd_a, expertLevel=LEVEL_ADVANCED,
                       label="Shifts, sd (Å)",
-                      help="Standard deviation of the particles' distance from the box centre, along x and along y.")
+                      help="Standard deviation of the particles' distance from the box centre, along x and along y. "
+                           "Typical 3 to 10 after picking; 0 for particles in the centre.")
         form.addParam("poses", params.EnumParam, choices=list(POSE_DISTRIBUTIONS), default=0, label="View directions",
                       help="*uniform*: from all sides alike.\n*preferred*: most of them about one axis, as particles "
                            "that stick to the air-water interface.")
         form.addParam("concentration", params.FloatParam, default=defaults.concentration,
                       condition="poses==1", expertLevel=LEVEL_ADVANCED, label="Concentration",
-                      help="Of the views about the preferred axis: 0 is uniform, 5 broad, 50 sharp.")
+                      help="Of the views about the preferred axis (von Mises-Fisher). Typical 5, broad; 50 is sharp, 0 "
+                           "uniform.")
         line = form.addLine("Preferred axis", condition="poses==1", expertLevel=LEVEL_ADVANCED,
-                            help="A direction in the volume.")
+                            help="A direction in the volume, of any length. Typical 0, 0, 1: seen along z.")
         for axis, value in zip("XYZ", defaults.preferred_axis):
             line.addParam(f"axis{axis}", params.FloatParam, default=value, condition="poses==1",
                           expertLevel=LEVEL_ADVANCED, label=axis.lower())
@@ -238,20 +251,41 @@ class ProtCryosgdSimulate(EngineRun, EMProtocol):
                 return [f"The maps have pixel sizes of {listed} Å/px; resample them to one."]
         return []
 
+    def _warnings(self):
+        boxes = {PHANTOM: None, MODELS: [], MAPS: [
+            (volume.getXDim() * volume.getSamplingRate(), volume.getSamplingRate())
+            for volume in (pointer.get() for pointer in self.inputVolumes) if volume is not None]}
+        return advice(self.config(), boxes[self.source.get()])
+
     def _summary(self):
         folder = self._getExtraPath("run")
         summary = ResultFolder(folder).summary() if os.path.isdir(folder) else None
-        return [summary["outcome"]] if summary else ["No particles are simulated yet."]
+        if summary is None:
+            return ["No particles are simulated yet."]
+        truth = "with" if self.keepPoses.get() else "without"
+        return [sentence_of(summary["outcome"]),
+                f"The structure is {summary['diameter_a']:.0f} Å across; the particles come {truth} their true poses, "
+                "which are in extra/run/truth.star."]
 
     def _methods(self):
         if not hasattr(self, SimulateOutputs.outputParticles.name):
             return []
-        config = self.config()
+        summary = ResultFolder(self._getExtraPath("run")).summary()
+        config = SimulateConfig.from_dict(summary["parameters"])
         noise = "without noise" if config.snr is None else (
             f"with {config.noise} noise at a signal-to-noise ratio of {config.snr:g}")
-        return [f"{config.n_particles} images of {config.box_size} px at {config.pixel_size:g} Å/px were simulated "
-                f"{noise}, at {config.voltage_kv:g} kV and defocus values between {config.defocus_range_a[0]:g} and "
+        views = "uniformly distributed" if config.poses == "uniform" else (
+            f"von Mises-Fisher distributed (concentration {config.concentration:g})")
+        density = ("density maps" if self.source == MAPS else
+                   "atoms with electron scattering factors [Peng1999] and a B-factor of "
+                   f"{config.model_bfactor_a2:g} Å²")
+        return [f"{config.n_particles} images of {config.box_size} px at {config.pixel_size:g} Å/px were simulated in "
+                f"CryoSGD {summary['version']} {noise}, as projections of {density} in {views} views, at "
+                f"{config.voltage_kv:g} kV and defocus values between {config.defocus_range_a[0]:g} and "
                 f"{config.defocus_range_a[1]:g} Å."]
+
+    def _citations(self):
+        return [] if self.source == MAPS else ["Peng1999"]
 
 
 def _add_range(form, name, label, values, expertLevel=0, **kwargs):

@@ -11,11 +11,13 @@ from ..convert.class_tools import split_set
 from ..core.classes import check_least, class_numbers
 from ..core.errors import InputError
 from .engine_run import sentence_of
+from .kept_methods import PROGRAM, KeptMethods
+from .resumable_run import listed
 
 TOGETHER = "outputParticles"
 
 
-class ProtCryosgdSplitByClass(EMProtocol):
+class ProtCryosgdSplitByClass(KeptMethods, EMProtocol):
     """Take the particles of each class, or of chosen classes, as sets of particles.
 
     After an ab initio reconstruction of several classes, or any 2D or 3D classification, each class can be taken on by
@@ -69,6 +71,7 @@ class ProtCryosgdSplitByClass(EMProtocol):
         self._defineOutputs(**outputs)
         for output in outputs.values():
             self._defineTransformRelation(self.inputClasses, output)
+        self._keepMethods(_methods_words(counts, len(outputs), least))
 
     # ---- information
     def _validate(self):
@@ -86,9 +89,10 @@ class ProtCryosgdSplitByClass(EMProtocol):
     def _summary(self):
         return self.summaryVar.get("The classes are not split yet.").split("\n")
 
-    def _methods(self):
-        outputs = [output for name, output in self.iterOutputAttributes()]
-        if not outputs:
-            return []
-        return [f"{sum(output.getSize() for output in outputs)} particles of "
-                f"{f'classes {self.classes}' if self.classes.get() else 'all classes'} were taken on."]
+
+def _methods_words(counts, sets, least):
+    numbers = sorted(counts)
+    classes = f"classes {listed(numbers)}" if len(numbers) > 1 else f"class {numbers[0]}"
+    sure = f", those with a posterior probability of {least:g} or more of their class," if least else ""
+    how = ", each by itself," if sets > 1 else ", as one set," if len(counts) > 1 else ""
+    return f"{sum(counts.values())} particles of {classes}{sure} were taken on{how} with {PROGRAM}."

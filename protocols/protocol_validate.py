@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pyworkflow.protocol.params as params
 from pwem.objects import SetOfFSCs, Volume, VolumeMask
-from pwem.protocols import EMProtocol
+from pwem.protocols import EMProtocol, ProtClassify3D, ProtInitialVolume, ProtRefine3D
 from pyworkflow.constants import BETA
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
@@ -64,8 +64,8 @@ class ProtCryosgdValidate(HalfMapsRun, EMProtocol):
             help="Biological assembly that the map shows, by the name in the model's file; *first*: the first one, or "
                  "the chains as they are where the file has none; *none*: the chains as they are.")
         add(group, "scan", params.FloatParam, 100 * ModelConfig.scan, "Scan the pixel size by (%)",
-            help="The model is compared at pixel sizes within ± this of the stated one: calibrations are off by 1 to "
-                 "2 %. 0 for no scan.")
+            help="The model is compared at pixel sizes within ± this of the stated one. Typical 3: calibrations are "
+                 "off by 1 to 2 %. 5 where the pixel size is a guess, 0 for no scan.")
 
     # ---- steps
     def _ownSettings(self):
@@ -106,6 +106,10 @@ class ProtCryosgdValidate(HalfMapsRun, EMProtocol):
         if particles is None and self._group() != "C1":
             found.append(f"The symmetry {self._group()} counts only for the views of particles, and there are none; "
                          "the map itself is taken as it is.")
+        imposed = None if particles is None else _symmetry_of(self.inputParticles.getObjValue())
+        if imposed not in (None, self._group()):
+            found.append(f"The particles got their poses under {imposed}, and {self._group()} is given here: the views "
+                         "are counted with other mates than the map was made of.")
         if volume is not None and particles is not None:
             map_a, images_a = (item.getXDim() * item.getSamplingRate() for item in (volume, particles))
             if abs(map_a - images_a) > 0.01 * images_a:
@@ -125,3 +129,11 @@ class ProtCryosgdValidate(HalfMapsRun, EMProtocol):
         views = [] if self.inputParticles.get() is None else ["Baldwin2020", "Baldwin2021", "Naydenova2017"]
         model = [] if self.inputModel.get() is None else ["Brown2015"]
         return ["Rosenthal2003", "Chen2013", "Cardone2013", "Tan2017", *views, *model]
+
+
+def _symmetry_of(run):
+    """The point group that a run imposed, of this or another plugin, or None where that isn't known."""
+    if not isinstance(run, (ProtInitialVolume, ProtRefine3D, ProtClassify3D)):
+        return None
+    named = [getattr(run, name).get() for name in ("symmetry", "symmetryGroup") if hasattr(run, name)]
+    return named[0].strip().upper() if named and isinstance(named[0], str) else None

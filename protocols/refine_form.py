@@ -94,7 +94,8 @@ def _define_basics(form):
     form.addParam("particleDiameter", params.FloatParam, default=None, important=True,
                   label="Particle diameter (Å)",
                   help="The longest extent of the particle and about a tenth more. Images are masked to its circle "
-                       "with a soft edge, and maps outside this sphere are solvent.")
+                       "with a soft edge, and maps outside this sphere are solvent. Typical 80 to 400; the wand "
+                       "measures it. Less where neighbours are in the images, more where the particle is cut.")
     form.addParam("symmetry", params.StringParam, default=DEFAULT.symmetry, label="Symmetry",
                   help="Point group, in RELION's orientation: C1, C4, D2, T, O, I1 … It is imposed throughout, so the "
                        "reference must lie on its axes. When in doubt C1.")
@@ -110,8 +111,8 @@ def _define_basics(form):
                        "Empty suits most: the mask then follows the density of each map, and is among the outputs. "
                        "Scipion itself fills in the mask of a run that is selected.")
     form.addParam("maxParticles", params.IntParam, default=None, allowsNull=True, label="Use at most (particles)",
-                  help="That many, drawn at random, for a quick look. Empty: all. Particles that are not used are left "
-                       "out of the output.")
+                  help="That many, drawn at random, for a quick look: 5,000 to 20,000. Empty: all. Particles that are "
+                       "not used are left out of the output.")
 
 
 def _define_run(form):
@@ -122,8 +123,9 @@ def _define_run(form):
                         "follows, to the limit of the pixel size. 20 are enough for most; more only where the summary "
                         "says that this number ended the run.")
     add(group, "seed", params.IntParam, DEFAULT.seed, "Random seed",
-        help="Of the half-sets, where the particles have none, and of all samples. The same seed gives the same "
-             "result.")
+        help="A whole number, 0 or more; any will do. Of the half-sets, where the particles have none, and of all "
+             "samples. The same seed gives the same result; change it to see how much the resolution depends on how "
+             "the particles were dealt.")
     add(group, "overfittingTest", params.BooleanParam, DEFAULT.overfitting_test, "Test for overfitting?",
         help="Refine a second time, with the particles' phases randomised beyond the resolution at which the halves "
              "begin to differ: what their halves agree on there is noise (Chen et al. 2013). Takes as long again. Use "
@@ -146,7 +148,8 @@ def _define_search(form):
         help="Range of the search around a particle's orientation. Typical 10 after another refinement, 5 or less "
              "where only details change.")
     add(group, "localShift", params.FloatParam, DEFAULT.local_shift_a, "Within (Å)", condition=local,
-        help="Range of the search around a particle's shift. Typical 5.")
+        help="Range of the search around a particle's shift. Typical 5; 10 where the particles were centred anew, 2 "
+             "where only details change.")
     add(group, "certificateShare", params.FloatParam, DEFAULT.certificate_share, "Share spent on the certificate",
         condition=one_of("search", SEARCHES, ("bounded",)),
         help="So much of the work more is spent on searching a sample of the particles exhaustively, which tells what "
@@ -190,10 +193,12 @@ def _define_regularisation(form, default):
     add(group, "beta", params.FloatParam, None, "Total variation β", allowsNull=True, condition=sparse,
         help="As α, times ε'. Empty with α. Typical 0.05 to 1.6, less the stronger the signal.")
     add(group, "epsilon", params.FloatParam, None, "Density level ε", allowsNull=True, condition=sparse,
-        help="The density at which the molecule begins, in the map's units, as one would draw a mask. Empty: proposed "
-             "from each map.")
+        help="The density at which the molecule begins, in the map's units: the contour at which one would draw a "
+             "mask. Empty: proposed from each map, right for most. Give one where solvent stays in the map (more) or "
+             "weak parts go (less). Typical the rms density within the mask.")
     add(group, "epsilonRatio", params.FloatParam, DEFAULT.epsilon_ratio, "ε' over ε", condition=sparse,
-        help="Level of the density's steps against that of the density. 1/3 to 1.")
+        help="Steps from voxel to voxel above this are spared; as a share of the density level ε. Typical 0.333 to 1: "
+             "less keeps edges sharper, more makes the density smoother.")
     add(group, "gamma", params.FloatParam, DEFAULT.gamma, "Hold to the last map γ", condition=sparse,
         help="How much a map is held to that of the iteration before, in the mean weight of the data. Typical 0.05 to "
              "0.2; 0 for nothing.")

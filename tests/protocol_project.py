@@ -1,5 +1,6 @@
 """A Scipion project with small simulated particles, for the tests of the protocols."""
 import os
+import re
 import unittest
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pyworkflow.project import Manager
 from pyworkflow.protocol.params import ElementGroup
 from pyworkflow.tests import BaseTest, setupTestProject
 
+from cryosgd_plugin import __version__
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio, ProtCryosgdRefine, ProtCryosgdSimulate
 
 DATA = Path(os.environ.get("CRYOSGD_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -62,6 +64,16 @@ class Project(BaseTest):
         protocol.inputParticles.setExtended("outputParticles")
         protocol.inputVolumes.set([Pointer(of or cls.simulation, extended=name) for of, name in references])
         return protocol
+
+    def assert_for_a_paper(self, protocol, *words):
+        """Of a finished run: its methods say these words, name the program's version, and cite keys that are known."""
+        methods, = protocol._methods()
+        for word in (*words, f"CryoSGD {__version__}"):
+            self.assertIn(word, methods)
+        cited = set(re.findall(r"\[(\w+)\]", methods))
+        self.assertLessEqual(cited, set(protocol._citations()))
+        self.assertLessEqual(set(protocol._citations()), set(protocol.getCitations()), "in bibtex.py")
+        self.assertEqual(self.reopened(protocol)._methods(), [methods], "kept with the run")
 
     @classmethod
     def reopened(cls, protocol):

@@ -1,9 +1,11 @@
 """What holds of every protocol's form: few fields for everyone, and a help text for each field."""
+import re
+
 import pytest
 
 pytest.importorskip("pwem", reason="Scipion (pyworkflow, pwem) is not installed here")
 
-from pyworkflow.protocol.params import ElementGroup, FloatParam, Line
+from pyworkflow.protocol.params import ElementGroup, EnumParam, FloatParam, IntParam, Line
 
 from cryosgd_plugin import protocols
 from cryosgd_plugin.tests.protocol_project import flat
@@ -11,6 +13,17 @@ from cryosgd_plugin.tests.protocol_project import flat
 MOST_FIELDS = 10
 OF_SCIPION = ("General", "Parallelization")
 GPU_ROW = ("useGpu", "gpuList", "gpuWizard")
+# what the label says of a number; one that a form adds has to be put here
+UNITS = {"(Å)": "particleDiameter initialResolution finalResolution shiftRange localShift sharedResolution resolution "
+                "distance maskExtend maskEdge mtfPixelSize localWindow defocusLow defocusHigh astigmatism shiftSd",
+         "(Å/px)": "pixelSize micPixelSize", "(Å²)": "bfactor modelBfactor ctfBfactor", "(kV)": "voltage",
+         "(degrees)": "localAngle phaseShiftLow phaseShiftHigh", "(mm)": "sphericalAberration", "(GB)": "memory",
+         "(px)": "boxSize", "(%)": "scan", "(sd)": "deviations", "(particles)": "maxParticles",
+         "": "significantPoses classSimilarity symmetryStart stepSizeStart stepSizeEnd momentum priorStrength "
+             "oversampling certificateShare alpha beta epsilon epsilonRatio gamma amplitudeContrast maskThreshold snr "
+             "concentration axisX axisY axisZ minPosterior numberOfClasses restarts seed iterations minibatchStart "
+             "minibatchEnd heldOut sagdMinibatch maxFold nParticles particlesPerMicrograph opticsGroups"}
+UNIT_OF = {name: unit for unit, names in UNITS.items() for name in names.split()}
 
 
 def fields(protocol):
@@ -34,6 +47,23 @@ def test_each_form_is_short_and_explains_each_field(name):
     shown = visible(protocol)
     assert 0 < len(shown) <= MOST_FIELDS, shown
     assert [field for field, param in fields(protocol) if not param.help.get()] == []
+
+
+def numbers(protocol):
+    """(name, label, help) of the fields for a number; those of a line have its label and help."""
+    for section in protocol.iterDefinitionSections():
+        if section.getLabel() not in OF_SCIPION:
+            for name, param, group in flat(section):
+                if isinstance(param, (IntParam, FloatParam)) and not isinstance(param, EnumParam):
+                    says = group if isinstance(group, Line) else param
+                    yield name, says.getLabel(), says.help.get()
+
+
+@pytest.mark.parametrize("name", protocols.__all__)
+def test_each_number_has_its_unit_and_a_value_to_go_by(name):
+    asked = list(numbers(getattr(protocols, name)()))
+    assert [(field, label) for field, label, _ in asked if UNIT_OF[field] not in label] == []
+    assert [field for field, _, words in asked if not re.search(r"\d|Empty", words)] == []
 
 
 @pytest.mark.parametrize("values", [{"source": 1}, {"source": 2}, {"poses": 1}, {"source": 1, "poses": 1}])

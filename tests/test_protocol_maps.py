@@ -88,7 +88,7 @@ class TestFindSymmetry(OfMaps):
         for group in ("C2", "C3", "D3"):
             self.assertIn(f"{group}: {figures[group]['score']:.3f} ({figures[group]['expected']:.3f}), "
                           f"{figures[group]['weakest']:.2f}", words)
-        self.assertIn("axes of D3, under whose weakest operator", protocol.methods()[0])
+        self.assert_for_a_paper(protocol, "point groups up to 4-fold", "axes of D3; under the weakest operator")
 
         # continued with a group that is tried alone, the output is on its axes instead
         protocol.symmetry.set("c2")
@@ -96,6 +96,7 @@ class TestFindSymmetry(OfMaps):
         protocol.runMode.set(MODE_RESUME)
         self.launchProtocol(protocol)
         self.assertIn("on the axes of C2, averaged over the group.", protocol.summary()[1])
+        self.assertIn("onto the axes of C2 and averaged over the group", protocol.methods()[0])
         voxels = read_volume(protocol.outputVolume.getFileName())[0]
         self.assertGreater(fsc(voxels, symmetrise(voxels, "C2"))[1:].min(), 0.99)
 
@@ -169,7 +170,7 @@ class TestConsensus(OfMaps):
         self.assertTrue(words[0].startswith("3 of 4 maps show the same structure"), words)
         self.assertIn("run 1 and run 2: ", words[1])
         self.assertIn("The consensus is the mean of run ", words[2])
-        self.assertIn("Those that agree, 3, were brought to one spectrum", protocol.methods()[0])
+        self.assert_for_a_paper(protocol, "Those that agree, 3, were brought to one spectrum")
         self.assertEqual({relation for relation, _ in relations(protocol, protocol.inputVolumes[0].getObjValue())},
                          {RELATION_SOURCE})
 

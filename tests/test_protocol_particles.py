@@ -30,6 +30,8 @@ class TestSimulate(Project):
         with mrcfile.mmap(table.stack_paths[0]) as stack:
             self.assertEqual(stack.data.shape, (240, 32, 32))
         self.assertIn("Simulated 240 images", self.simulation.summary()[0])
+        self.assertIn("without their true poses", self.simulation.summary()[1])
+        self.assert_for_a_paper(self.simulation, "noise at a signal-to-noise ratio of 0.5", "in uniformly distributed")
 
     def test_maps_of_the_project_are_projected_with_their_poses(self):
         protocol = self.newProtocol(ProtCryosgdSimulate, source=1, nParticles=20, boxSize=32, pixelSize=8.0,
@@ -52,8 +54,31 @@ class TestSimulate(Project):
             protocol = self.newProtocol(ProtCryosgdSimulate, **values)
             self.assertTrue(any(sentence in error for error in protocol.validate()), protocol.validate())
 
+    def test_odd_settings_are_told(self):
+        for values, sentence in (({"snr": 50.0}, "leaves hardly any noise"),
+                                 ({"boxSize": 50, "pixelSize": 2.0}, "The images are 100 Å wide and the phantom")):
+            warning, = self.newProtocol(ProtCryosgdSimulate, **values).warnings()
+            self.assertIn(sentence, warning)
+        for box, pixel_size, sentence in ((16, 8.0, "a map's box 256 Å: what the map holds beyond"),
+                                          (64, 4.0, "a map 8 Å/px: nothing finer than 16 Å"), (32, 8.0, None)):
+            protocol = self.newProtocol(ProtCryosgdSimulate, source=1, boxSize=box, pixelSize=pixel_size)
+            protocol.inputVolumes.append(self.simulation)
+            protocol.inputVolumes[-1].setExtended("outputVolume")
+            words = protocol.warnings()
+            self.assertEqual(len(words), 0 if sentence is None else 1)
+            self.assertTrue(sentence is None or sentence in words[0], words)
+        self.assertEqual(self.newProtocol(ProtCryosgdSimulate).warnings(), [])
+
 
 class TestImport(Project):
+    def test_numbers_in_other_units_are_told(self):
+        usual = {"pixelSize": 1.06, "voltage": 300.0, "sphericalAberration": 2.7, "amplitudeContrast": 0.1}
+        self.assertEqual(self.newProtocol(ProtCryosgdImportParticles, starFile=__file__, **usual).warnings(), [])
+        odd = {"pixelSize": 0.106, "voltage": 300000.0, "sphericalAberration": 2700.0, "amplitudeContrast": 7.0}
+        words = self.newProtocol(ProtCryosgdImportParticles, starFile=__file__, **odd).warnings()
+        self.assertEqual(len(words), 4)
+        self.assertIn("The amplitude contrast of 7 is unusual, 0 to 0.5 is not: it is a fraction, not in %.", words)
+
     def test_import_of_a_star_file_links_or_copies(self):
         star = os.path.abspath(self.simulation._getExtraPath("run", "truth.star"))
         wanted = read_particles(star)
@@ -68,6 +93,7 @@ class TestImport(Project):
             self.assertIn("240 particles of 32 px at 8 Å/px", protocol.summary()[0])
         bare = self.finished(ProtCryosgdImportParticles, starFile=star, readPoses=False)
         self.assertFalse(bare.outputParticles.hasAlignmentProj())
+        self.assert_for_a_paper(bare, "240 particle images of 32 px at 8 Å/px were imported with their CTF from a STAR")
 
     def test_missing_file_and_missing_stack_get_a_sentence(self):
         protocol = self.newProtocol(ProtCryosgdImportParticles, starFile="/nowhere/x.star")

@@ -59,7 +59,7 @@ class TestExpandSymmetry(Posed):
         self.assertEqual(output.getSize(), 360)
         self.assertTrue(output.hasAlignmentProj() and output.hasCTF())
         self.assertIn("60 particles in 6 poses each (D3): 360 rows", protocol.summary()[0])
-        self.assertIn("D3, each with its 6 equivalent poses [Scheres2016], which gave 360", protocol._methods()[0])
+        self.assert_for_a_paper(protocol, "with its 6 equivalent poses [Scheres2016], which gave 360", "under D3 in")
         self.assertTrue(any("Scheres" in line for line in protocol.citations()), protocol.citations())
         before, after = table_from_set(given), table_from_set(output)
         rows = np.repeat(np.arange(60), 6)
@@ -145,7 +145,7 @@ class TestFlipHand(Posed):
                          {"relation_transform", "relation_datasource"})
         self.assertIn("The map, its half-maps inverted", protocol.summary()[0])
         self.assertIn("60 particles", protocol.summary()[1])
-        self.assertIn("The hand of the map was inverted.", protocol.methods())
+        self.assert_for_a_paper(protocol, "the map and its half-maps were inverted", "poses of 60 particles")
 
     def test_a_mask_stays_a_mask_and_odd_input_is_told(self):
         _, density, mask = self.volume("mask.mrc", 3, kind=VolumeMask)
@@ -201,9 +201,11 @@ class TestRemoveDuplicates(Posed):
         self.assertEqual(left, set(ids) - {a for a, _ in pairs})
         self.assertIn(f"{len(pairs)} of 60 particles are duplicates", protocol.summary()[0])
         self.assertIn("highest _score stayed", protocol.summary()[0])
-        self.assertIn(f"which left {60 - len(pairs)} of 60", protocol.methods()[0])
+        self.assert_for_a_paper(protocol, "closer than 21 Å to another one", f"which left {60 - len(pairs)} of 60")
         self.assertEqual({name for name, _ in relations(protocol, picked)},
                          {"relation_transform", "relation_datasource"})
+        far = self.with_particles(ProtCryosgdRemoveDuplicates, picked, distance=300.0, micPixelSize=2.0)
+        self.assertIn("300 Å is more than the images' box of 256 Å", far.warnings()[0])
         closer = self.with_particles(ProtCryosgdRemoveDuplicates, picked, distance=19.0, micPixelSize=2.0)
         self.launchProtocol(closer)
         self.assertEqual(closer.outputParticles.getSize(), 60)
@@ -251,11 +253,12 @@ class TestSplitByClass(Posed):
                          {"outputParticles_class001": ids[1], "outputParticles_class003": ids[3]})
         self.assertTrue(protocol.outputParticles_class003.hasAlignmentProj())
         self.assertEqual(protocol.summary()[0], "Class 1: 20 particles.")
-        self.assertIn("40 particles of classes 1, 3", protocol.methods()[0])
+        self.assert_for_a_paper(protocol, "40 particles of classes 1 and 3 were taken on, each by itself")
         self.assertEqual(len(relations(protocol, holder)), 4)
         together = self.split(holder, classes="2-3", together=True)
         self.launchProtocol(together)
         self.assertEqual({item.getObjId() for item in together.outputParticles.iterItems()}, ids[2] | ids[3])
+        self.assertIn("as one set", together.methods()[0])
 
         unsure = self.split(holder, minPosterior=0.9)
         self.proj.launchProtocol(unsure, wait=True)
@@ -315,7 +318,9 @@ class TestAlignVolumes(Project):
         words = protocol.summary()
         self.assertTrue(words[0].startswith("turned.mrc: correlation") and words[0].endswith("as it is."), words)
         self.assertTrue(words[1].endswith("mirrored."), words)
-        self.assertIn("2 maps were aligned", protocol.methods()[0])
+        self.assertEqual(words[2], "2 maps were brought into the reference's frame, 32 px at 8 Å/px.")
+        self.assert_for_a_paper(protocol, "2 maps were aligned to a reference", "the shift and the hand of the highest "
+                                "correlation up to 25.6 Å")
 
     def test_odd_input_is_told(self):
         # Scipion's own sentences: no reference, no maps

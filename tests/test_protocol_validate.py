@@ -190,6 +190,21 @@ class TestHalfMaps(Project):
         for sentence, part in zip(words, ("which blurs the map", "detector pixels of 3 Å", "D2 counts only for")):
             self.assertIn(part, sentence)
 
+    def test_another_symmetry_than_that_of_the_particles_run_is_told(self):
+        run = self.refine(symmetry=" d2 ")
+        self.saveProtocol(run)
+        run.makePathsAndClean()
+        particles = run._createSetOfParticles()
+        particles.copyInfo(self.simulation.outputParticles)
+        particles.copyItems(self.simulation.outputParticles)
+        run._defineOutputs(outputParticles=particles)
+        for symmetry, told in (("C1", True), ("D2", False)):
+            protocol, _ = self.given(ProtCryosgdValidate, particles=run, symmetry=symmetry)
+            words = [word for word in protocol.warnings() if "got their poses under D2, and C1 is given" in word]
+            self.assertEqual(len(words), told)
+        protocol, _ = self.given(ProtCryosgdValidate, particles=self.simulation, symmetry="D2")
+        self.assertEqual([word for word in protocol.warnings() if "got their poses" in word], [], "no refinement")
+
     def test_the_form_is_short_and_explained(self):
         for protocol_class, visible in ((ProtCryosgdValidate, 8), (ProtCryosgdPostprocess, 5)):
             section = self.newProtocol(protocol_class).getDefinition().getSection("Input")

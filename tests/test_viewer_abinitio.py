@@ -1,5 +1,6 @@
 """The viewer of an ab initio run: before, during and after it, of one class or several."""
 import json
+import os
 
 import numpy as np
 import pytest
@@ -16,11 +17,19 @@ from cryosgd_plugin.io.runfolder import RunFolder
 from cryosgd_plugin.io.star_tables import write_table
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio
-from cryosgd_plugin.tests.viewer_samples import FREQUENCY, open_project, saved_viewer, views
+from cryosgd_plugin.tests.viewer_samples import (
+    FREQUENCY,
+    open_project,
+    saved_viewer,
+    stub_chimerax,
+    views,
+    without_chimerax,
+)
 from cryosgd_plugin.viewers.figure_view import TableView, summary_rows
-from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, LAST, SELECTION, WITH_CHIMERAX
+from cryosgd_plugin.viewers.result_viewer import WITH_CHIMERAX
+from cryosgd_plugin.viewers.run_viewer import ALL_CLASSES, LAST, SELECTION
 from cryosgd_plugin.viewers.viewer_abinitio import CryosgdAbInitioViewer
-from cryosgd_plugin.viewers.viewer_volume import chimerax_is_installed
+from cryosgd_plugin.viewers.viewer_volume import VolumeView
 
 
 @pytest.fixture(scope="module")
@@ -240,15 +249,21 @@ def test_damaged_files_give_a_message(run_viewer):
     assert "damaged" in message.getMessage()
 
 
-def test_chimerax_is_refused_where_it_is_absent(run_viewer):
-    if chimerax_is_installed():
-        pytest.skip("ChimeraX is installed here")
+def test_chimerax_is_offered_only_where_it_is(run_viewer, monkeypatch, tmp_path):
     viewer, path = run_viewer
     with RunFolder(path, needed_bytes=0) as folder:
         write_volume(folder.progress_path(10), np.zeros((8, 8, 8)), 4.0)
+    without_chimerax(monkeypatch)
+    viewer.setProtocol(viewer.protocol)
+    assert not viewer.evalParamCondition("display")
+    assert isinstance(views(viewer, "showVolume")[0], VolumeView)
+    opened = stub_chimerax(monkeypatch, tmp_path)
+    viewer.setProtocol(viewer.protocol)
+    assert viewer.evalParamCondition("display")
     viewer.display.set(WITH_CHIMERAX)
-    message, = views(viewer, "showVolume")
-    assert "ChimeraX is not installed" in message.getMessage()
+    view, = views(viewer, "showVolume")
+    view.show()
+    assert opened() == [os.path.abspath(folder.progress_path(10))]
 
 
 def test_summary_rows_are_readable():

@@ -1,6 +1,7 @@
 """The viewers of restarts, of a comparison of maps and of a search for symmetry, drawn from what the commands write."""
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ from cryosgd_plugin.protocols import (
 )
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, density
 from cryosgd_plugin.tests.test_consensus import OTHER, PIXEL, start
-from cryosgd_plugin.tests.viewer_samples import open_project, views
+from cryosgd_plugin.tests.viewer_samples import open_project, stub_chimerax, views
+from cryosgd_plugin.viewers.result_viewer import WITH_CHIMERAX
 from cryosgd_plugin.viewers.viewer_abinitio import CryosgdAbInitioViewer
 from cryosgd_plugin.viewers.viewer_consensus import CryosgdConsensusViewer
 from cryosgd_plugin.viewers.viewer_symmetry import CryosgdSymmetryViewer
@@ -101,6 +103,18 @@ def test_consensus(project, samples):
     assert consensus.label == "consensus" and consensus.voxels.shape == (32, 32, 32)
 
 
+def test_consensus_and_aligned_maps_in_chimerax(project, samples, monkeypatch, tmp_path):
+    opened = stub_chimerax(monkeypatch, tmp_path)
+    viewer = viewer_of(project, ProtCryosgdConsensus, CryosgdConsensusViewer, samples / "compared")
+    assert viewer.evalParamCondition("display")
+    viewer.display.set(WITH_CHIMERAX)
+    view, = views(viewer, "showAligned")
+    view.show()
+    assert [Path(file).name for file in opened()] == ["consensus.mrc", *(
+        entry["file"] for entry in sorted(read_json(samples / "compared" / "consensus.json")["maps"],
+                                          key=lambda entry: not entry["agrees"]))]
+
+
 def test_before_there_is_anything(project):
     for protocol, viewer, names in ((ProtCryosgdConsensus, CryosgdConsensusViewer, ("showPairs", "showAligned")),
                                     (ProtCryosgdFindSymmetry, CryosgdSymmetryViewer,
@@ -167,7 +181,7 @@ def test_a_single_run_offers_no_comparison(project):
     assert not viewer.evalParamCondition("showRestarts") and not viewer.evalParamCondition("showAligned")
 
 
-def test_symmetry(project, samples):
+def test_symmetry(project, samples, monkeypatch, tmp_path):
     given = Volume(location=str(samples / "map.mrc"))
     given.setSamplingRate(PIXEL)
     viewer = viewer_of(project, ProtCryosgdFindSymmetry, CryosgdSymmetryViewer, samples / "searched",
@@ -193,3 +207,7 @@ def test_symmetry(project, samples):
     assert [label for label, _ in view.offered] == ["on the axes of C3", "as it came", "on the axes of C3, half 1",
                                                     "on the axes of C3, half 2"]
     assert view.chosen == [0, 1] and all(opened().voxels.shape == (32, 32, 32) for _, opened in view.offered)
+    opened = stub_chimerax(monkeypatch, tmp_path)
+    viewer.display.set(WITH_CHIMERAX)
+    views(viewer, "showTurned")[0].show()
+    assert [Path(file).name for file in opened()] == ["on_axes.mrc", "map.mrc"]

@@ -10,6 +10,7 @@ from pyworkflow import Config
 from pyworkflow.viewer import DESKTOP_TKINTER, MessageView
 
 from cryosgd_plugin.core.poses import euler_to_matrix
+from cryosgd_plugin.io import refine_particles
 from cryosgd_plugin.io.runfolder import RunFolder
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdRefine
@@ -136,6 +137,17 @@ def test_after_the_run(run_viewer):
     summary, = views(viewer, "showSummary")
     assert isinstance(summary, TableView) and ("outcome", "all well") in summary.rows
     assert ("shared resolution (Å)", "40") in summary.rows
+
+
+def test_view_directions_are_read_alone(run_viewer, monkeypatch):
+    viewer, path = run_viewer
+    with new_refinement(path, iterations=2) as folder:
+        finish(folder)
+    columns, read = [], refine_particles.number_column
+    monkeypatch.setattr(refine_particles, "number_column", lambda block, tag, path: columns.append(tag) or
+                        read(block, tag, path))
+    drawn(viewer, "showDirections")
+    assert set(columns) == {"rlnAngleRot", "rlnAngleTilt"}
 
 
 def test_a_sparse_map_is_shown_beside_wieners_of_the_same_poses(run_viewer):

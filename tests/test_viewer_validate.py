@@ -1,5 +1,6 @@
 """The viewer of a validation, drawn from a folder that the engine wrote, and from one with less in it."""
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from cryosgd_plugin.io.result_folder import read_json
 from cryosgd_plugin.io.star import read_particles
 from cryosgd_plugin.protocols import ProtCryosgdPostprocess, ProtCryosgdSimulate, ProtCryosgdValidate
 from cryosgd_plugin.tests.validation_samples import HALVES, PIXEL, write_samples
-from cryosgd_plugin.tests.viewer_samples import open_project, texts, views
+from cryosgd_plugin.tests.viewer_samples import open_project, stub_chimerax, texts, views
 from cryosgd_plugin.viewers.figure_view import TableView
+from cryosgd_plugin.viewers.result_viewer import WITH_CHIMERAX
 from cryosgd_plugin.viewers.viewer_validate import CryosgdValidateViewer
 from cryosgd_plugin.viewers.viewer_volume import CryosgdVolumeViewer, VolumeView
 
@@ -161,6 +163,14 @@ def test_maps_and_summary(whole):
     table, = views(whole, "showSummary")
     assert isinstance(table, TableView)
     assert [name for name, _ in table.rows].count("outcome") == 5, "once for each part"
+
+
+def test_maps_in_chimerax(whole, samples, monkeypatch, tmp_path):
+    opened = stub_chimerax(monkeypatch, tmp_path)
+    whole.display.set(WITH_CHIMERAX)
+    view, = views(whole, "showVolume")
+    view.show()
+    assert [Path(file).name for file in opened()] == ["volume.mrc", "mask.mrc", *HALVES]
 
 
 def test_parts_that_a_run_lacks_are_told(project, samples):

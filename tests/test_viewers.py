@@ -62,8 +62,8 @@ def test_scipion_finds_the_viewers(make, viewer):
     found = Config.getDomain().findViewers(make(), DESKTOP_TKINTER)
     assert viewer in found
     assert found.count(viewer) == 1, "offered once"
-    if viewer is CryosgdAbInitioViewer:
-        assert found[0] is viewer, "Analyze results opens the first"
+    if viewer in (CryosgdAbInitioViewer, CryosgdFscViewer):
+        assert found[0] is viewer, "Analyze results, or a double click, opens the first"
 
 
 def test_without_chimerax_our_volume_viewer_comes_first():

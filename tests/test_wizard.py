@@ -175,7 +175,7 @@ def test_the_wands_of_ab_initio(form, monkeypatch, tmp_path):
 
 def test_the_wands_of_refine_and_postprocess(form, monkeypatch):
     session, _, _ = form
-    from cryosgd_plugin.wizards import mask, resolution, symmetry
+    from cryosgd_plugin.wizards import diameter, mask, resolution, symmetry
     volume = map_with_halves()
     window = session.open_from_tree("ProtCryosgdRefine")
     show(window, "initialResolution")
@@ -205,11 +205,21 @@ def test_the_wands_of_refine_and_postprocess(form, monkeypatch):
     assert float(verdict[3]) < 0.5, "C4 as it lies"
     assert window.protocol.symmetry.get() == "C1", "cancelled"
 
-    # the mask that a post-processing makes
+    # the sphere in which a post-processing makes its mask, and that mask
     window = session.open_from_tree("ProtCryosgdPostprocess")
+    show(window, "particleDiameter")
+    assert "Choose a map with half-maps first" in session.dialogs[-1][1]
     show(window, "maskThreshold")
     assert "Choose a map with half-maps first" in session.dialogs[-1][1]
     window.protocol.inputVolume.set(volume)
+    dialogs = acting(monkeypatch, diameter.DiameterDialog, lambda dialog: dialog.choose(96.0))
+    session.answers["Particle diameter"] = "OK"
+    show(window, "particleDiameter")
+    assert window.protocol.particleDiameter.get() == 96.0
+    mean = np.mean([read_volume(half)[0] for half in volume.getHalfMaps(asList=True)], axis=0)
+    pictures = [image.get_array() for axes in dialogs[0].canvas.figure.axes for image in axes.images]
+    np.testing.assert_allclose(pictures[0], mean.sum(axis=0), rtol=1e-4, atol=1e-4)
+    assert len(pictures) == 6
     dialogs, ends_at = acting(monkeypatch, mask.MaskDialog,
                               lambda dialog: (dialog.choose(threshold=0.4), dialog.choose(edge_a=24.0))), []
 
@@ -223,6 +233,24 @@ def test_the_wands_of_refine_and_postprocess(form, monkeypatch):
     show(window, "maskEdge")
     assert [getattr(window.protocol, field).get() for field in mask.FIELDS] == [0.4, 6.0, 24.0]
     assert ends_at[0] <= window.root.winfo_screenheight(), "the form is low on the screen, the buttons are on it"
-    mean = np.mean([read_volume(half)[0] for half in volume.getHalfMaps(asList=True)], axis=0)
-    expected = automatic_mask(mean, 4.0, None, mask.MaskShape(0.4, 6.0, 24.0))
+    expected = automatic_mask(mean, 4.0, 96.0, mask.MaskShape(0.4, 6.0, 24.0))
     np.testing.assert_allclose(dialogs[0].mask, expected, atol=1e-5)
+
+
+def test_the_diameter_of_a_comparison_is_set_on_the_first_map_and_that_of_a_validation_needs_no_particles(
+        form, monkeypatch):
+    session, _, _ = form
+    from cryosgd_plugin.wizards import diameter
+    volume = map_with_halves()
+    seen = acting(monkeypatch, diameter.DiameterDialog, lambda dialog: dialog.choose(72.0))
+    session.answers["Particle diameter"] = "OK"
+    window = session.open_from_tree("ProtCryosgdConsensus")
+    show(window, "particleDiameter")
+    assert "Choose the maps first" in session.dialogs[-1][1]
+    monkeypatch.setattr(diameter, "maps_pointed_at", lambda pointers: [("map", volume)])
+    show(window, "particleDiameter")
+    assert window.protocol.particleDiameter.get() == 72.0
+    window = session.open_from_tree("ProtCryosgdValidate")
+    window.protocol.inputVolume.set(volume)
+    show(window, "particleDiameter")
+    assert window.protocol.particleDiameter.get() == 72.0 and len(seen) == 2

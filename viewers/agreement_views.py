@@ -34,7 +34,8 @@ class AgreementViews:
             offered += [(entry["name"] if entry["agrees"] or not found[k].agree else f"{entry['name']} (differs)",
                          entry["file"]) for entry in ranked]
             title = f"aligned maps{f' of class {k + 1}' if len(found) > 1 else ''} of {self.protocol.getRunName()}"
-            views.append(CompareView(f"CryoSGD: {title}, side by side",
-                                     [(label, partial(open_volume, file, None, label)) for label, file in offered],
-                                     list(range(min(len(offered), MOST_SHOWN_FIRST))), self.formWindow))
+            views += self._mapViews([file for _, file in offered], CompareView(
+                f"CryoSGD: {title}, side by side",
+                [(label, partial(open_volume, file, None, label)) for label, file in offered],
+                list(range(min(len(offered), MOST_SHOWN_FIRST))), self.formWindow))
         return views

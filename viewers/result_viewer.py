@@ -4,14 +4,17 @@ from __future__ import annotations
 import os
 from functools import partial
 
+import pyworkflow.protocol.params as params
 import pyworkflow.viewer as pwviewer
-from pwem.viewers import EmProtocolViewer
+from pwem.viewers import ChimeraView, EmProtocolViewer
 
 from ..core.errors import InputError
 from ..io.result_folder import ResultFolder
 from .figure_view import FigureView
+from .viewer_volume import chimerax_is_installed
 
 RUN_FOLDER = "run"
+WITH_CRYOSGD, WITH_CHIMERAX = 0, 1
 
 
 class ResultViewer(EmProtocolViewer):
@@ -24,6 +27,17 @@ class ResultViewer(EmProtocolViewer):
     def getClassLabel(cls, prependPackageName=True):
         """The title of the form with the buttons; the label names the program, which Scipion would put before it."""
         return cls._label
+
+    def _defineDisplay(self, group, label="slices and surface"):
+        """The choice of who shows maps, where there is one; label : of our own window."""
+        group.addParam("display", params.EnumParam, choices=[label, "ChimeraX"], default=WITH_CRYOSGD,
+                       display=params.EnumParam.DISPLAY_HLIST, label="Show maps with",
+                       condition=str(chimerax_is_installed()),
+                       help=f"*{label}*: planes and contours in a window of CryoSGD.\n*ChimeraX*: opens the files.")
+
+    def _mapViews(self, files, view):
+        """[view], or where ChimeraX was chosen these files (paths) in it; view : of our own window."""
+        return [ChimeraView([os.path.abspath(file) for file in files]) if self.display == WITH_CHIMERAX else view]
 
     def _getVisualizeDict(self):
         return {name: partial(self._orMessage, make) for name, make in self._views().items()}

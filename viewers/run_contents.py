@@ -105,14 +105,19 @@ def assigned_angles(folder, structures):
     path = folder.path(PARTICLES)
     if path is None:
         raise InputError("no particle has its final pose yet; they are assigned at the end of the run")
+    block, *angles = angles_of(path)
+    if len(structures) == folder.classes():
+        return angles
+    numbers = number_column(block, "rlnClassNumber", path)
+    mine = sum(numbers == k + 1 for k in structures) > 0
+    return [angle[mine] for angle in angles]
+
+
+def angles_of(path):
+    """(the gemmi block of a STAR file's particles, their rot (n,) and tilt (n,) in degrees), read without the rest."""
     for block in read_document(path):
         if "rlnAngleRot" in block_tags(block):
-            angles = [number_column(block, tag, path) for tag in ("rlnAngleRot", "rlnAngleTilt")]
-            if len(structures) == folder.classes():
-                return angles
-            numbers = number_column(block, "rlnClassNumber", path)
-            mine = sum(numbers == k + 1 for k in structures) > 0
-            return [angle[mine] for angle in angles]
+            return block, *(number_column(block, tag, path) for tag in ("rlnAngleRot", "rlnAngleTilt"))
     raise InputError(f"{path} holds no angles; start the run again")
 
 

@@ -5,7 +5,6 @@ import os
 
 import pyworkflow.protocol.params as params
 import pyworkflow.utils as pwutils
-from pwem.viewers import ChimeraView
 
 from ..core.errors import InputError
 from ..io.map_pictures import COLUMNS, class_sizes, draw_classes, draw_progress, sheet_size
@@ -17,10 +16,9 @@ from .result_viewer import ResultViewer
 from .run_contents import fsc_curves, half_maps, maps_to_compare, openers, volume_paths, with_maps
 from .viewer_classes import ClassSheetView
 from .viewer_compare import CompareView
-from .viewer_volume import VolumeView, chimerax_is_installed
+from .viewer_volume import VolumeView
 
 LAST, SELECTION = 0, 1
-WITH_CRYOSGD, WITH_CHIMERAX = 0, 1
 ALL_CLASSES = 0
 
 
@@ -48,10 +46,7 @@ class RunViewer(ResultViewer):
                             "the volumes of these iterations only.")
         group.addParam("selection", params.NumericRangeParam, default="1", condition=f"iteration == {SELECTION}",
                        label="Iterations", help=f"For example 100,200 or 50-400. {self.KEPT}")
-        group.addParam("display", params.EnumParam, choices=["slices and surface", "ChimeraX"], default=WITH_CRYOSGD,
-                       display=params.EnumParam.DISPLAY_HLIST, label="Show with",
-                       help="*slices and surface*: three planes, projections, isosurface and histogram in a window of "
-                            "CryoSGD.\n*ChimeraX*: where it is installed.")
+        self._defineDisplay(group)
         group.addParam("showVolume", params.LabelParam, label="Volume",
                        help="Works while the run goes on: the window refreshes by its button or every few seconds.")
         group.addParam("showHalves", params.LabelParam, label="Half-maps and final volume",
@@ -82,15 +77,11 @@ class RunViewer(ResultViewer):
     # ---- the views
     def _volumeViews(self):
         paths = self._volumePaths()     # says now that there is none yet
-        if self.display == WITH_CHIMERAX:
-            if not chimerax_is_installed():
-                return [self.errorMessage("ChimeraX is not installed where Scipion looks for it; choose 'slices and "
-                                          "surface'.", "ChimeraX")]
-            return [ChimeraView([str(path) for _, _, path in paths])]
         # one structure: its newest map; several: the first of them
         start = -1 if len(self._structures()) == 1 else 0
-        return [VolumeView(f"CryoSGD: {self.protocol.getRunName()}", lambda: openers(self._volumePaths()),
-                           self.formWindow, start=start, refreshable=True)]
+        return self._mapViews([path for _, _, path in paths], VolumeView(
+            f"CryoSGD: {self.protocol.getRunName()}", lambda: openers(self._volumePaths()), self.formWindow,
+            start=start, refreshable=True))
 
     def _halfMapViews(self):
         volumes = half_maps(self._folder(), self._structures())

@@ -18,6 +18,7 @@ class CryosgdConsensusViewer(AgreementViews, ResultViewer):
     def _defineParams(self, form):
         form.addSection(label="Visualization")
         form.addParam("showPairs", params.LabelParam, label="Agreement of the maps", help=PAIRS_HELP)
+        self._defineDisplay(form, "side by side")
         form.addParam("showAligned", params.LabelParam, label="Maps and consensus side by side", help=MAPS_HELP)
 
     def _views(self):

@@ -57,7 +57,7 @@ class CryosgdRefineViewer(RunViewer):
                 f"1/{shared:g} Å: agreement there is no evidence.")
 
     def _angles(self, folder, structures):
-        values = particle_values(folder, structures)
+        values = particle_values(folder, structures, scores=())
         return values["rot"], values["tilt"]
 
     def _maskViews(self):

@@ -26,6 +26,7 @@ class CryosgdSymmetryViewer(ResultViewer):
                       help="Of each group the correlation of the map with itself under the operator that fits worst, "
                            "and the score; and by shell the correlation with the symmetrised map.")
         form.addParam("showTable", params.LabelParam, label="All figures", help="Of every group that was tried.")
+        self._defineDisplay(form, "side by side")
         form.addParam("showTurned", params.LabelParam, label="The map on its axes, beside the input",
                       help="On the same slices; of a Cn or Dn the n-fold lies along z.")
 
@@ -61,5 +62,6 @@ class CryosgdSymmetryViewer(ResultViewer):
                     for number, path in enumerate(turned.getHalfMaps(asList=True) if turned.hasHalfMaps() else (), 1)]
         if source is not None:
             offered.insert(1, ("as it came", opener_of(source, "as it came")))
-        return [CompareView(f"CryoSGD: {self.protocol.getRunName()}, before and after", offered,
-                            list(range(min(2, len(offered)))), self.formWindow)]
+        files = [volume.getFileName() for volume in (turned, source) if volume is not None]
+        return self._mapViews(files, CompareView(f"CryoSGD: {self.protocol.getRunName()}, before and after", offered,
+                                                 list(range(min(2, len(offered)))), self.formWindow))

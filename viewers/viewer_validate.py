@@ -42,6 +42,7 @@ class CryosgdValidateViewer(ResultViewer):
         given = {name for name, _ in self.protocol.iterInputAttributes()}
         form.addSection(label="Visualization")
         group = form.addGroup("Map")
+        self._defineDisplay(group)
         group.addParam("showVolume", params.LabelParam, label="Sharpened map, half-maps, mask",
                        help="Slices, projections and surface; the slider leads from one to the next.")
         group.addParam("showFsc", params.LabelParam, label="Fourier shell correlation",
@@ -72,7 +73,7 @@ class CryosgdValidateViewer(ResultViewer):
         halves = volume.getHalfMaps(asList=True) if volume is not None and volume.hasHalfMaps() else []
         names = {"sharpened map": folder.path(VOLUME), "mask": folder.path(MASK),
                  **{f"half {number}": os.path.abspath(path) for number, path in enumerate(halves, start=1)}}
-        return [self._volumeView("maps", names, volume.getSamplingRate() if volume is not None else None)]
+        return self._volumesViews("maps", names, volume.getSamplingRate() if volume is not None else None)
 
     def _fscViews(self):
         return [self._fscView("Fourier shell correlation", lambda: self._folder().curves(),
@@ -115,9 +116,9 @@ class CryosgdValidateViewer(ResultViewer):
     def _modelViews(self):
         folder = self._folder()
         folder.part("model")
-        return [self._volumeView("model", {"sharpened map": folder.path(VOLUME),
-                                           "model": folder.path(f"{MODEL_FOLDER}/{MODEL_MAP}"),
-                                           "mask": folder.path(f"{MODEL_FOLDER}/{MASK}")})]
+        return self._volumesViews("model", {"sharpened map": folder.path(VOLUME),
+                                            "model": folder.path(f"{MODEL_FOLDER}/{MODEL_MAP}"),
+                                            "mask": folder.path(f"{MODEL_FOLDER}/{MASK}")})
 
     def _pixelScanViews(self):
         return [self._pictureView("pixel size", lambda: self._folder().pixel_scan(),
@@ -130,11 +131,12 @@ class CryosgdValidateViewer(ResultViewer):
             del summary["outcome"]      # each part says its own
         return [TableView(f"CryoSGD: summary of {self.protocol.getRunName()}", summary_rows(summary), self.formWindow)]
 
-    def _volumeView(self, title, names, pixel_size=None):
-        """The volume window for {label: path}, of those that are there; pixel_size : Å/px, None as in the files."""
-        found = [(name, partial(open_volume, path, pixel_size, name)) for name, path in names.items()
-                 if path is not None]
-        return VolumeView(f"CryoSGD: {title} of {self.protocol.getRunName()}", lambda: found, self.formWindow)
+    def _volumesViews(self, title, names, pixel_size=None):
+        """A window for {label: path}, of those that are there; pixel_size : Å/px, None as in the files."""
+        there = {name: path for name, path in names.items() if path is not None}
+        found = [(name, partial(open_volume, path, pixel_size, name)) for name, path in there.items()]
+        return self._mapViews(there.values(), VolumeView(f"CryoSGD: {title} of {self.protocol.getRunName()}",
+                                                         lambda: found, self.formWindow))
 
 
 def _define_local_and_cones(form):

@@ -86,8 +86,9 @@ def title_of(obj, protocol):
 
 
 def chimerax_is_installed():
-    """Whether Scipion would find ChimeraX."""
-    return which(Chimera.getProgram()) is not None
+    """Whether Scipion would find ChimeraX; of a plugin for it without a home it has no program."""
+    program = Chimera.getProgram()
+    return program is not None and which(program) is not None
 
 
 def _is_local_resolution(obj):

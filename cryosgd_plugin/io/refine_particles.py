@@ -15,34 +15,35 @@ SCORES = {"log_gain": "rlnLogLikeliContribution", "entropy": "cryosgdEntropy", "
           "scale": "cryosgdScale", "change_deg": "cryosgdAngularChange", "change_a": "cryosgdShiftChange"}
 
 
-def particle_values(folder, structures=None) -> dict:
-    """name -> (n,) of the particles that have a pose: rot, tilt (degrees), class (from 1) and those of `SCORES`.
+def particle_values(folder, structures=None, scores=tuple(SCORES)) -> dict:
+    """name -> (n,) of the particles that have a pose: rot, tilt (degrees), class (from 1) and these of `SCORES`.
 
-    folder : ResultFolder of a refinement; structures : numbers of the classes wanted, from 0, or None for all.
+    folder : ResultFolder of a refinement; structures : numbers of the classes wanted, from 0, or None for all; scores :
+    names of the others that are wanted: a column of a million particles takes half a second to read.
     A column that the file lacks is missing. Raises InputError where no particle has a pose yet.
     """
     path = folder.path(PARTICLES)
-    values = _of_checkpoint(folder) if path is None else _of_star(path, folder.classes())
+    values = _of_checkpoint(folder, scores) if path is None else _of_star(path, folder.classes(), scores)
     if structures is None:
         return values
     mine = np.isin(values["class"], [k + 1 for k in structures])
     return {name: column[mine] for name, column in values.items()}
 
 
-def _of_star(path, classes):
+def _of_star(path, classes, scores):
     for block in read_document(path):
         tags = block_tags(block)
         if "rlnAngleRot" not in tags:
             continue
-        values = {name: number_column(block, tag, path) for name, tag in
-                  {"rot": "rlnAngleRot", "tilt": "rlnAngleTilt", **SCORES}.items() if tag in tags}
+        wanted = {"rot": "rlnAngleRot", "tilt": "rlnAngleTilt", **{name: SCORES[name] for name in scores}}
+        values = {name: number_column(block, tag, path) for name, tag in wanted.items() if tag in tags}
         values["class"] = (np.ones(len(values["rot"]), int) if classes == 1 else
                            number_column(block, "rlnClassNumber", path).astype(int))
         return values
     raise InputError(f"{path} holds no angles; start the run again")
 
 
-def _of_checkpoint(folder):
+def _of_checkpoint(folder, scores):
     path = folder.path(CHECKPOINT)
     if path is None:
         raise InputError("no particle has a pose yet; they get one in the first iteration")
@@ -55,6 +56,6 @@ def _of_checkpoint(folder):
             used = part("class_mass").sum(axis=1) > 0
             rot, tilt, _ = matrix_to_euler(part("rotations")[used])
             return {"rot": rot, "tilt": tilt, "class": part("structures")[used] + 1,
-                    **{name: np.nan_to_num(part(name)[used]) for name in SCORES}}
+                    **{name: np.nan_to_num(part(name)[used]) for name in scores}}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} can't be read ({error}); look again after the next iteration") from error

@@ -28,18 +28,8 @@ class CryosgdMaskWizard(Wizard):
     def show(self, form, *params):
         protocol = form.protocol
         volume = protocol.inputVolume.get()
-        if volume is None:
-            form.showError("Choose a map with half-maps first; the mask is made of them.")
-            return
-        complaints = complaints_of_halves(volume)
-        if complaints:
-            form.showError(complaints[0])
-            return
         try:
-            first, second = half_maps_of(volume)
-            need(first.shape == second.shape, f"the half-maps have boxes of {len(first)} and {len(second)} px; give "
-                 "two halves of one refinement")
-            data = VolumeData(0.5 * (first + second), volume.getSamplingRate(), label="mean of the half-maps")
+            data = VolumeData(mean_of_halves(volume), volume.getSamplingRate(), label="mean of the half-maps")
             given = {name: getattr(protocol, field).get() for field, name in FIELDS.items()}
             shape = MaskShape(**{name: value for name, value in given.items() if value is not None})
             dialog = MaskDialog(form.root, data, shape, protocol.particleDiameter.get())
@@ -49,6 +39,17 @@ class CryosgdMaskWizard(Wizard):
         if dialog.resultYes():
             for field, name in FIELDS.items():
                 form.setVar(field, getattr(dialog.shape, name))
+
+
+def mean_of_halves(volume):
+    """(d, d, d) mean of a Scipion Volume's half-maps; InputError where there is none, or no two that can be read."""
+    need(volume is not None, "choose a map with half-maps first; the mask is made of them")
+    complaints = complaints_of_halves(volume)
+    need(not complaints, "".join(complaints[:1]))
+    first, second = half_maps_of(volume)
+    need(first.shape == second.shape, f"the half-maps have boxes of {len(first)} and {len(second)} px; give two halves "
+         "of one refinement")
+    return 0.5 * (first + second)
 
 
 class MaskDialog(FigureDialog):
