@@ -5,11 +5,20 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from ..convert import volumes_in
-from ..engines.refine.config import KERNELS, MARGINALS, MASKS, REGULARISATIONS, SEARCHES, RefineConfig
+from ..engines.refine.config import (
+    BOUNDS,
+    KERNELS,
+    MARGINALS,
+    MASKS,
+    REGULARISATIONS,
+    SEARCHES,
+    RefineConfig,
+)
 from .form_fields import FilledForm, add, add_choice, one_of
 
 SEARCH_WORDS = {"bounded": "branch and bound", "exhaustive": "every pose (to compare)",
                 "local": "around the particles' poses"}
+BOUND_WORDS = {"own": "its own view", "strongest": "the strongest view (paper)"}
 KERNEL_WORDS = {"trilinear": "trilinear", "gaussian": "Gaussian"}
 MARGINAL_WORDS = {"soft": "all that count", "best": "the best alone"}
 REGULARISATION_WORDS = {"wiener": "Wiener's filter", "sparse-tv": "sparsity and total variation"}
@@ -52,7 +61,7 @@ class RefineForm(FilledForm):
             diameter_a=self.particleDiameter.get(), symmetry=(self.symmetry.get() or "").strip().upper(),
             classes=len(self.references()), initial_resolution_a=self.initialResolution.get(),
             shared_resolution_a=self._sharedResolution(), search=SEARCHES[self.search.get()],
-            marginal=MARGINALS[self.marginal.get()], deviations=self.deviations.get(),
+            marginal=MARGINALS[self.marginal.get()], bound=BOUNDS[self.bound.get()], deviations=self.deviations.get(),
             shift_range_a=self.shiftRange.get(), local_angle_deg=self.localAngle.get(),
             local_shift_a=self.localShift.get(), certificate_share=self.certificateShare.get(),
             overfitting_test=self.overfittingTest.get(), kernel=KERNELS[self.kernel.get()],
@@ -139,6 +148,12 @@ def _define_search(form):
                     "fine ones whose bound leaves them a chance.\n*every pose*: the same grids without bounds, to "
                     "compare; many times slower.\n*around the particles' poses*: near those that the particles come "
                     "with, and from then on near the last ones; for particles that are refined already.")
+    add_choice(group, "bound", "Bound of a pose", BOUNDS, BOUND_WORDS, DEFAULT.bound,
+               condition=one_of("search", SEARCHES, ("bounded",)),
+               help="What a pose may still be worth at high resolution. *its own view*: what that view would add if it "
+                    "were the right one; the right pose is kept as surely as with the other. *the strongest view*: "
+                    "what the strongest of all views would add, as in the paper; prunes less and takes longer, the "
+                    "more the longer the particle is. Typical: its own view. Change it to compare.")
     add(group, "deviations", params.FloatParam, DEFAULT.deviations, "Caution of the bound (sd)",
         condition=one_of("search", SEARCHES, ("bounded",)),
         help="Standard deviations of noise that the bound allows for, above 0. Typical 4; 5 or 6 prune less and take "

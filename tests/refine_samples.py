@@ -16,7 +16,7 @@ CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=60.0, initial_r
 SPECTRA = {name: np.linspace(1, 0.2, BOX // 2 + 1).tolist() for name in (
     "noise", "signal", "snr", "data_share", "completeness")}
 CERTIFICATE = dict(images=4, same=3, lost_nats=[0, 0, 0, 2.0], covered=[1, 1, 0.9, 0.2], above_bound=1, bounds=8,
-                   pruned=[0.9, 0.99], scored_share=0.02, seconds=0.5)
+                   pruned=[0.9, 0.98], cut=[0.0, 0.01], scored_share=0.02, seconds=0.5)
 CURVES = ("unmasked", "masked", "randomised", "corrected")
 
 
@@ -33,7 +33,8 @@ def records(iterations, classes=1):
             iteration=i + 1, last=False, n_images=USED, radius=4 + i, resolution_in_use_a=BOX * PIXEL / (4 + i),
             resolution_a=20.0 - 2 * i, resolutions_a=[20.0 - 2 * i + k for k in range(classes)],
             fsc=[np.linspace(1, 0.1 * k, BOX // 2 + 1).tolist() for k in range(classes)],
-            pruned=[0.9, 1 - 0.01 / (i + 1)][:i + 1], capped=0.0, broad=0.1 / (i + 1), scored=1e5,
+            pruned=[0.9, 1 - 0.01 / (i + 1)][:i + 1],
+            cut=[0.0, 0.0][:i + 1], capped=0.0, broad=0.1 / (i + 1), scored=1e5,
             log_gain=60.0 + i, entropy=1.5 - 0.1 * i, width_deg=4.0 - i, edge_deg=8.0,
             change_deg=None if i == 0 else 3.0 / i,
             change_a=None if i == 0 else 1.0 / i, class_shares=[1 / classes] * classes, seconds_posing=9.0,

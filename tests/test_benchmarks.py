@@ -164,7 +164,7 @@ def test_a_refinement_is_held_against_its_peer_and_its_certificate(benchmark, tm
         refinement.hold_peer(report, "ribosome", SimpleNamespace(pixel=5.0, table=SimpleNamespace(box_size=64)))
     assert [bar["passed"] for bar in report.bars] == [True] + 4 * [False]
     part = dict(images=600, same=598, lost_nats=[0.0], covered=[1.0], above_bound=1, bounds=1200, pruned=[0.9],
-                scored_share=0.1, seconds=1.0)
+                cut=[0.0], scored_share=0.1, seconds=1.0)
     for change, passed in ((dict(), True), (dict(same=590), False), (dict(above_bound=9), False),
                            (dict(images=590, same=590), False)):
         report.bars = []

@@ -8,7 +8,7 @@ import pytest
 from cryosgd_plugin.engines.abinitio.levels import LevelBuilder
 from cryosgd_plugin.engines.refine import search as search_module
 from cryosgd_plugin.engines.refine.config import RefineConfig
-from cryosgd_plugin.engines.refine.search import BoundedSearch
+from cryosgd_plugin.engines.refine.search import BoundedSearch, shares
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, WIDTH, density, particles
 from cryosgd_plugin.tests.test_asymmetry import RING
 from cryosgd_plugin.tests.test_bounds import two_levels
@@ -66,7 +66,19 @@ def test_images_that_say_little_are_hardly_pruned(monkeypatch):
 
 def test_a_limit_of_pairs_is_said(monkeypatch):
     monkeypatch.setattr(search_module, "MAX_CHILDREN", 60)
-    assert any(one.capped for one in run(*sample(1.5)))
+    found = run(*sample(1.5))
+    assert any(one.capped for one in found)
+    # what the limit took is not counted as the bound's
+    assert np.mean([one.pruned for one in found]) < 0.2 and np.mean([one.cut for one in found]) > 0.7
+
+
+def test_what_the_bound_gave_up_and_what_a_limit_took():
+    pruned, cut = shares(80, 50, 100, 0.0)
+    assert (pruned, cut) == (pytest.approx(0.2), pytest.approx(0.3))
+    # half of the grid is left on the next level: the bound leaves 100 of 1,000 cells, all of which are kept
+    assert shares(100, 100, 1000, cut) == (pytest.approx(0.6), pytest.approx(0.3))
+    # the incumbent's own cell, where the bound leaves none
+    assert shares(0, 1, 100, 0.0) == (pytest.approx(0.99), 0)
 
 
 def test_a_limit_keeps_what_the_image_says_and_not_what_noise_might_hide():

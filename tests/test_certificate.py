@@ -144,7 +144,7 @@ def test_its_picture(run, tmp_path):
 def test_pooled_counts_levels_from_the_finest():
     def one(pruned):
         part = dict(images=2, same=2, lost_nats=[0, 0], covered=[1, 1], above_bound=0, bounds=2, pruned=pruned,
-                    scored_share=0.1, seconds=1.0)
+                    cut=[0.0] * len(pruned), scored_share=0.1, seconds=1.0)
         return dict(certificate=part, seconds=10.0)
 
     assert pooled([one([0.9]), one([0.5, 0.7])])["pruned"] == pytest.approx([0.8])

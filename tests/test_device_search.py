@@ -59,6 +59,7 @@ def equal(found, expected):
     assert found.incumbent == pytest.approx(expected.incumbent, abs=1e-3)
     assert np.all(np.diff(found.scores) <= 0) and found.scored == pytest.approx(expected.scored, rel=0.01)
     assert found.pruned == pytest.approx(expected.pruned, abs=1e-3) and found.capped == expected.capped
+    assert found.cut == pytest.approx(expected.cut, abs=1e-3)
     ours, theirs = ({tuple(pose): score for *pose, score in zip(
         one.rows.tolist(), one.shifts.tolist(), one.angles.tolist(), one.scores.tolist())} for one in (found, expected))
     shared = ours.keys() & theirs.keys()

@@ -44,7 +44,7 @@ class TestRefineForm(Project):
         "search": [{"search": 1}, {"search": 2}], "local_angle_deg": [{"localAngle": 4.5}],
         "local_shift_a": [{"localShift": 3.5}], "certificate_share": [{"certificateShare": 0.0}],
         "overfitting_test": [{"overfittingTest": True}], "kernel": [{"kernel": 1}],
-        "marginal": [{"marginal": 1}], "deviations": [{"deviations": 5.5}],
+        "marginal": [{"marginal": 1}], "bound": [{"bound": 1}], "deviations": [{"deviations": 5.5}],
         "shift_range_a": [{"shiftRange": 17.5}, {"shiftRange": None}], "mask": [{"ownMask": 1}],
         "regularisation": [{"regularisation": 1}], "gamma": [{"gamma": 0.2}],
         "epsilon": [{"regularisation": 1, "epsilon": 0.3}], "epsilon_ratio": [{"epsilonRatio": 0.5}],

@@ -275,7 +275,8 @@ def test_iterations_are_limited():
 @pytest.mark.parametrize("change, words", [
     (dict(diameter_a=500.0), "diameter"), (dict(initial_resolution_a=3.0), "Nyquist"),
     (dict(shared_resolution_a=20.0), "share"), (dict(search="clever"), "search"), (dict(marginal="x"), "marginal"),
-    (dict(deviations=0.0), "deviations"), (dict(iterations=0), "iterations"), (dict(classes=0), "references"),
+    (dict(deviations=0.0), "deviations"), (dict(bound="none"), "choose of own, strongest"),
+    (dict(iterations=0), "iterations"), (dict(classes=0), "references"),
     (dict(seed=-1), "seed"),
     (dict(max_particles=1), "max particles"), (dict(shift_range_a=-1.0), "shift range"),
     (dict(kernel="cubic"), "kernel 'cubic' is unknown; choose of trilinear, gaussian"),

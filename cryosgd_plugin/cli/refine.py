@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from ..core.errors import InputError
-from ..engines.refine.config import KERNELS, MARGINALS, REGULARISATIONS, SEARCHES, RefineConfig
+from ..engines.refine.config import BOUNDS, KERNELS, MARGINALS, REGULARISATIONS, SEARCHES, RefineConfig
 from .run_options import (
     ConfigOptions,
     add_run_options,
@@ -86,6 +86,8 @@ def _add_config_options(parser):
         "sample of the images; 0 for none", metavar="SHARE")
     options.switch("--overfitting-test", "overfitting_test", "refine a second time, with the particles' phases "
                    "randomised at high resolution, to see what noise alone would claim (doubles the time)")
+    add("--bound", "bound", "what a pose may be worth at high resolution: its own slice, as if it were the true pose, "
+        "or the strongest of all (paper 0), which prunes less", choices=BOUNDS)
     add("--deviations", "deviations", "standard deviations of noise that the bound allows for", metavar="K")
     add("--marginal", "marginal", "sum over the poses that count, or take the best", choices=MARGINALS)
     add("--kernel", "kernel", "what images are back-projected with", choices=KERNELS)

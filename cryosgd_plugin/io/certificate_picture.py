@@ -36,8 +36,11 @@ def draw_certificate(figure, history):
     covered.set_title(f"best poses above their bound: {above} of {bounds}", fontsize=9)
     for iteration, part in parts:
         levels = np.arange(1, len(part["pruned"]) + 1)
-        pruned.plot(levels, 100 * np.array(part["pruned"]), "o-", label=f"iteration {iteration}")
-    pruned.set(xlabel="level of the search", ylabel="poses pruned by then (%)", ylim=(0, 102))
+        line, = pruned.plot(levels, 100 * np.array(part["pruned"]), "o-", label=f"iteration {iteration}")
+        if max(part["cut"]) > 0:
+            pruned.plot(levels, 100 * (np.array(part["pruned"]) + part["cut"]), "o:", color=line.get_color(),
+                        label="… and by the limit of poses")
+    pruned.set(xlabel="level of the search", ylabel="poses pruned by the bound (%)", ylim=(0, 102))
     pruned.set_xticks(np.arange(1, max(len(part["pruned"]) for _, part in parts) + 1))
     pruned.legend(fontsize=7)
     for axes in (lost, covered, pruned):

@@ -144,7 +144,7 @@ class RefineJob(EngineJob):
         moved = "" if record["change_deg"] is None else f", poses moved by {record['change_deg']:.2g}°"
         pruned = f", {100 * record['pruned'][-1]:.1f} % of the poses pruned" if record["pruned"] else ""
         if record["capped"] > 0:
-            pruned += f" (of {100 * record['capped']:.0f} % of the images by a limit, not by the bound)"
+            pruned += f" and {100 * record['cut'][-1]:.1f} % left out by a limit"
         print(f"Iteration {record['iteration']}{' (the last)' if record['last'] else ''}: poses at "
               f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(record['resolution_a'])}{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)

@@ -30,7 +30,7 @@ def summarise(job, engine, asymmetries, overfitting=None) -> dict:
         resolution_a=resolutions[0] if config.classes == 1 else resolutions,
         parameters=config.to_dict(), n_particles=len(rows), half_sets=[len(half) for half in engine.rows],
         class_sizes=counts.tolist(), iterations_done=engine.iteration, stopped=engine.convergence.reason,
-        phases=phases(history), pruned=history[-1]["pruned"], scored=history[-1]["scored"],
+        phases=phases(history), pruned=history[-1]["pruned"], cut=history[-1]["cut"], scored=history[-1]["scored"],
         pose_width_deg=history[-1]["width_deg"], broad_share=history[-1]["broad"],
         capped_share=history[-1]["capped"], contrast=job.contrast, inverted=bool(job.source.invert),
         certificate=certificate, sparse_tv=history[-1].get("sparse_tv"),
@@ -100,8 +100,8 @@ def pooled(history) -> dict:
         covered=dict(mean=float(covered.mean()), least=float(covered.min())),
         above_bound=sum(part["above_bound"] for part in parts), bounds=sum(part["bounds"] for part in parts),
         # iterations at a finer resolution have more levels: these are counted from the finest
-        pruned=[float(np.average([part["pruned"][level - levels] for part in parts], weights=count))
-                for level in range(levels)],
+        **{name: [float(np.average([part[name][level - levels] for part in parts], weights=count))
+                  for level in range(levels)] for name in ("pruned", "cut")},
         scored_share=float(np.average([part["scored_share"] for part in parts], weights=count)),
         seconds=seconds, time_share=seconds / sum(record["seconds"] for record in history))
 

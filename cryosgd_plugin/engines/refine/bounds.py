@@ -9,9 +9,18 @@ whose shells are too weak by the factor s (its shrinkage), then for every pose r
 
 with probability Φ(k) for the true pose: ⟨C Y, S X⟩ has the variance p_r² (eq. 21 gives half of it, so its 4σ is 2.83),
 and Cauchy-Schwarz with the model's scale gives the rest (eq. 16-17 hold for s = 1 only). The strongest slice p̂ depends
-on the image's CTF. A pose in the cell of a grid pose, off by what changes its slice by ω² = Σ_{l ≤ L} C² |ΔY|² / σ²,
-scores more than the grid pose by at most ½ (2/s − 1) ω² + k ω. Noise below and beyond L is independent, so both
-deviations add in squares: k √(ω² + p_r²).
+on the image's CTF; this bound is called "strongest". What must not be given up is the true pose, though, and of it more
+is known: X is C Y(r) / s there, so that
+
+    tail(r) = Σ_{l > L} C² |Y(r)|² / (s σ²) − ½ p_r² + noise ≤ p_r² / s − ½ p_r² + k p_r
+
+with the same probability. This one, "own", gives up any pose that would be too poor if it were the true one. Where
+views differ in strength it prunes far more, since weak ones need not allow for the strongest (of the phantom at p² 412
+and 8.3 Å 94 % against 76 %).
+
+A pose in the cell of a grid pose, off by what changes its slice by ω² = Σ_{l ≤ L} C² |ΔY|² / σ², scores more than the
+grid pose by at most ½ (2/s − 1) ω² + k ω. Noise below and beyond L is independent, so both deviations add in squares:
+k √(ω² + p_r²).
 """
 from __future__ import annotations
 
@@ -32,6 +41,9 @@ from ...core.poses import (
 from ...ops.polar import PolarGrid, harmonics
 from ...ops.slicing import slice_volume
 
+# what a pose's shells beyond a level are bounded by: those of its own slice, as if it were the true pose, or those of
+# the strongest slice, whichever pose it is (paper 0 eq. 24)
+BOUNDS = ("own", "strongest")
 # harmonics of |Y|² and C² over the in-plane angle that are multiplied one by one; the rest as one norm
 EXACT_HARMONICS = 3
 # poses whose cells are sampled for ω, and the share of them whose ω is at most the one that is used
@@ -45,8 +57,9 @@ class CellBound:
     """Of each image, what is added to the scores of a level's grid poses, row by row (K · d of them); where the maps
     lie.
 
-    tail : (n, rows) float32 p_r p̂ / s − ½ p_r² for the largest p_r in each direction's cell; tail_power : (n, rows)
-    that p_r²; cell, cell_power : (n, rows) what a cell hides within the level without noise, and ω²
+    tail : (n, rows) float32 what the shells beyond the level may add without noise, for the largest p_r in each
+    direction's cell; tail_power : (n, rows) that p_r²; cell, cell_power : (n, rows) what a cell hides within the level
+    without noise, and ω²
     """
 
     tail: np.ndarray
@@ -67,11 +80,13 @@ class LevelBound:
     coarse : PoseGrid of the level (HEALPix); fine : PoseGrid of the next, made within it
     halves : K half volumes; radius : Fourier radius in use; n_angles : of its rings
     shrinkage : (K, radius + 1) s of each shell of each map, below 1 where it is too weak
-    extent_a : side of the box, Å; rng : draws the poses whose cells are measured
+    extent_a : side of the box, Å; rng : draws the poses whose cells are measured; kind : one of BOUNDS
     """
 
-    def __init__(self, coarse, fine, halves, radius: int, n_angles: int, shrinkage, extent_a: float, rng):
+    def __init__(self, coarse, fine, halves, radius: int, n_angles: int, shrinkage, extent_a: float, rng,
+                 kind: str = BOUNDS[0]):
         xp = array_module(halves[0])
+        self.kind = kind
         self.level_radius, self.radius = coarse.polar.radius, radius
         self.shrinkage = xp.asarray(np.asarray(shrinkage, np.float32)[:, 1:radius + 1])
         self._tail = [xp.asarray(one) for one in _tail_power(coarse, fine, halves, PolarGrid(radius, n_angles))]
@@ -88,13 +103,16 @@ class LevelBound:
         n, inner, outer = len(ctf), ctf[:, :self.level_radius, 0], ctf[:, self.level_radius:]
         within, beyond = shrinkage[:self.level_radius], shrinkage[self.level_radius:]
         power = outer.reshape(n, -1) @ tail_power.T
-        strongest = ((outer / beyond[:, None] ** 2).reshape(n, -1) @ tail_power.T).max(axis=1)
+        if self.kind == "own":
+            most = (outer / beyond[:, None]).reshape(n, -1) @ tail_power.T
+        else:
+            strongest = ((outer / beyond[:, None] ** 2).reshape(n, -1) @ tail_power.T).max(axis=1)
+            most = xp.sqrt(power * strongest[:, None])
         cross, square = cells
         gain = (inner * (1 / within - 1)) @ cross.T + 0.5 * inner @ square.T
         hidden, hidden_power = (xp.repeat(xp.quantile(values, CELL_QUANTILE, axis=1)[:, None], len(tail_power), axis=1)
                                 for values in (gain, inner @ square.T))
-        return (xp.sqrt(power * strongest[:, None]) - 0.5 * power, power, hidden.astype(np.float32),
-                hidden_power.astype(np.float32))
+        return most - 0.5 * power, power, hidden.astype(np.float32), hidden_power.astype(np.float32)
 
 
 def _circle_features(values):

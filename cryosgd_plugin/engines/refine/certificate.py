@@ -34,7 +34,7 @@ class Certified:
     same : (n,) bool, the same pose of the grid, a symmetry mate of it, or one within SAME_NATS
     lost : (n,) nats by which the exhaustive search found a better pose; covered : (n,) share of its posterior mass
     above_bound : (n, levels − 1) bool, whether its best pose scores more than its cell's bound
-    pruned : (n, levels − 1), scored : (n,) of the bounded search (search.FoundPoses)
+    pruned, cut : (n, levels − 1), scored : (n,) of the bounded search (search.FoundPoses)
     """
 
     same: np.ndarray
@@ -42,6 +42,7 @@ class Certified:
     covered: np.ndarray
     above_bound: np.ndarray
     pruned: np.ndarray
+    cut: np.ndarray
     scored: np.ndarray
 
 
@@ -61,6 +62,7 @@ def certify(bounded, exhaustive, images, table, rows, noise, operators) -> Certi
     ceilings = bounded.ceilings(images, table, rows, noise, best)
     return Certified(mates | (lost <= SAME_NATS), np.maximum(lost, 0), np.exp(np.minimum(gained, 0)),
                      top[:, None] > ceilings + ROUNDING_NATS, np.array([one.pruned for one in found]),
+                     np.array([one.cut for one in found]),
                      np.array([one.scored for one in found]))
 
 
@@ -82,6 +84,7 @@ def as_record(parts, n_poses: int, seconds: float) -> dict:
     return dict(images=len(joined("same")), same=int(joined("same").sum()), lost_nats=joined("lost").tolist(),
                 covered=joined("covered").tolist(), above_bound=int(joined("above_bound").sum()),
                 bounds=int(joined("above_bound").size), pruned=joined("pruned").mean(axis=0).tolist(),
+                cut=joined("cut").mean(axis=0).tolist(),
                 scored_share=float(joined("scored").mean() / n_poses), seconds=seconds)
 
 

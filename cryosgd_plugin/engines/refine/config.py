@@ -9,6 +9,7 @@ from ...core.symmetry import point_group
 from ...ops.slicing import KERNELS
 from ..abinitio.grids import SHIFT_STEP, usual_shift_step
 from ..sparse_tv.config import SparseTVConfig
+from .bounds import BOUNDS
 
 SEARCHES = ("bounded", "exhaustive", "local")
 MARGINALS = ("soft", "best")
@@ -33,6 +34,7 @@ class RefineConfig(Settings):
     certificate_share : of the poses that a bounded search scores, so many more are scored to certify it; 0 for none.
     overfitting_test : refine once more, from particles whose phases are random beyond a resolution (randomised.py).
     marginal : "soft" sums over the poses that count, "best" takes one.
+    bound : what a pose's shells beyond a level of the search may be worth, "own" or "strongest" (bounds.py).
     deviations : standard deviations of the noise that the bound allows for.
     shift_range_a : Å, largest shift searched from the box centre; None takes 6 % of the diameter, at least 10 Å.
     mask : what references are masked with: "sphere" of the diameter, "dynamic" after each map, or "map" (given to the
@@ -60,6 +62,7 @@ class RefineConfig(Settings):
     certificate_share: float = 0.05
     overfitting_test: bool = False
     marginal: str = "soft"
+    bound: str = BOUNDS[0]
     deviations: float = 4.0
     shift_range_a: Optional[float] = None
     mask: str = "dynamic"
@@ -99,7 +102,8 @@ class RefineConfig(Settings):
              "for five per cent, at most 10")
         need(self.iterations >= 1, f"{self.iterations} iterations are too few; give at least 1")
         need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")
-        for what, value, known in (("search", self.search, SEARCHES), ("marginal", self.marginal, MARGINALS),
+        for what, value, known in (("search", self.search, SEARCHES), ("bound", self.bound, BOUNDS),
+                                   ("marginal", self.marginal, MARGINALS),
                                    ("mask", self.mask, MASKS), ("kernel", self.kernel, KERNELS),
                                    ("regularisation", self.regularisation, REGULARISATIONS)):
             need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")

@@ -39,7 +39,7 @@ from ...ops.polar import harmonics
 from ..abinitio.slices import slice_rings
 from .local import LocalSearch
 from .modes import modes_of_block
-from .search import BEAM, DRAWN, FORGOTTEN, MAX_POSES, PLACES, BoundedSearch, FoundPoses, level_words
+from .search import BEAM, DRAWN, FORGOTTEN, MAX_POSES, PLACES, BoundedSearch, FoundPoses, level_words, shares
 
 # of the memory that is free for a search when it begins: what slices, scores, and lists of pairs may take; the rest is
 # for images. It is never less than LEAST_SHARE of all that is free, whatever is reserved
@@ -122,7 +122,8 @@ class DeviceSearch(BoundedSearch):
         n, last = len(rings[0]), len(self.levels) - 1
         first = self.levels[0]
         pairs = Pairs.everything(n, first.n_rows, len(first.grid.shifts_a), self.xp)
-        scored, pruned, capped, incumbents = np.zeros(n, int), [], np.zeros(n, bool), np.full(n, -np.inf)
+        scored, capped, incumbents = np.zeros(n, int), np.zeros(n, bool), np.full(n, -np.inf)
+        pruned, cut = [], [np.zeros(n)]
         for depth in range(last):
             listed, top = pairs.expanded(), self._best_angles(depth, rings[depth], pairs)
             if depth == 0:
@@ -130,14 +131,18 @@ class DeviceSearch(BoundedSearch):
                 incumbents = to_host(held_against)
             scored += _counts(pairs) * self.levels[depth].grid.polar.n_angles
             with self.phases("bounds"):
-                pairs, kept, too_many = self._cut(depth, listed, pairs.segments(), top, self._bounds(
+                pairs, left, kept = self._cut(depth, listed, pairs.segments(), top, self._bounds(
                     depth, listed, top, most[depth]), held_against)
-            pruned.append(1 - kept / (self.levels[depth].n_rows * len(self.levels[depth].grid.shifts_a)))
-            capped |= too_many
+            level = self.levels[depth]
+            given_up, taken = shares(left, kept, level.n_rows * len(level.grid.shifts_a), cut[-1])
+            pruned.append(given_up)
+            cut.append(taken)
+            capped |= left > kept
         found = self._picked(rings[-1], pairs)
         for i, one in enumerate(found):
             one.scored += int(scored[i])
-            one.pruned, one.capped = [float(share[i]) for share in pruned], bool(capped[i])
+            one.pruned, one.cut = ([float(share[i]) for share in of] for of in (pruned, cut[1:]))
+            one.capped = bool(capped[i])
             one.incumbent = float(incumbents[i])
         return found
 
@@ -149,8 +154,8 @@ class DeviceSearch(BoundedSearch):
         return top + most[image, row] + gain[shift]
 
     def _cut(self, depth, listed, segments, top, bound, incumbents):
-        """(Pairs of the next level in the cells that the bound leaves, cells left of each image, whether the limit
-        decided); top, bound : (p,) the pairs' scores, and what they may hide at most."""
+        """(Pairs of the next level in the cells that are kept, cells that the bound left of each image, those kept);
+        top, bound : (p,) the pairs' scores, and what they may hide at most."""
         xp, image = self.xp, listed[0]
         kept = bound >= incumbents[image] - self.soft_margin
         count = _kept_of_each(kept, segments)
@@ -165,7 +170,7 @@ class DeviceSearch(BoundedSearch):
             kept[best] = True
         numbers = xp.flatnonzero(kept)
         children = self._device_cells[depth].children(*(one[numbers] for one in listed), len(segments) - 1)
-        return children, to_host(_kept_of_each(kept, segments)), to_host(over)
+        return children, to_host(count), to_host(_kept_of_each(kept, segments))
 
     def _descended(self, rings, listed, top, tail_power):
         """(n,) score of the best pose on the finest grid that a narrow search comes upon."""

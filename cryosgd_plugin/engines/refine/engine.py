@@ -283,6 +283,7 @@ class Refinement:
         else:
             search = self._search(levels, shrinkage=np.clip(self.shrinkage[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
                                   exhaustive=config.search == "exhaustive", deviations=config.deviations,
+                                  bound=config.bound,
                                   most_children=None if self.convergence.last else EARLY_CHILDREN, **common)
         return Poser(search, preparer, self.operators, soft=config.marginal == "soft", kernel=config.kernel)
 
@@ -383,14 +384,15 @@ class Refinement:
         def mean(name):
             return float(np.mean(np.concatenate([getattr(result, name) for _, result in posed])))
 
-        pruned = np.concatenate([result.pruned for _, result in posed]).mean(axis=0)
+        pruned, cut = (np.concatenate([getattr(result, name) for _, result in posed]).mean(axis=0)
+                       for name in ("pruned", "cut"))
         resolutions = [crossing_resolution(curve[:radius + 1], THRESHOLD, config.box_size, config.pixel_size)
                        for curve in self.shell_fsc]
         return dict(
             iteration=self.iteration, last=self.convergence.last, n_images=len(rows), radius=self.radius,
             resolution_in_use_a=config.extent_a / self.radius, resolution_a=min(resolutions), resolutions_a=resolutions,
             fsc=self.shell_fsc.tolist(), spectra=[spectra.record() for spectra in self.spectra],
-            pruned=[float(value) for value in pruned],
+            pruned=[float(value) for value in pruned], cut=[float(value) for value in cut],
             capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
             edge_deg=float(np.degrees(config.extent_a / self.radius / config.diameter_a)),

@@ -24,7 +24,7 @@ class PosedImages:
     log_gain : (n,) nats by which the best pose explains the image better than noise alone, prior of its shift included
     entropy : (n,) nats, of the posterior over grid poses; width_deg : (n,) root mean square angle, over all axes, of
     the best mode; linear, square : (n,) Σ Re conj(F) Y and Σ W |Y|² under the posterior; broad : (n,) bool, whether the
-    grid poses were used as they are; pruned (n, levels − 1), capped (n,) : see search.FoundPoses; scored (n,)
+    grid poses were used as they are; pruned, cut (n, levels − 1), capped (n,) : see search.FoundPoses; scored (n,)
     """
 
     rotations: np.ndarray
@@ -38,6 +38,7 @@ class PosedImages:
     square: np.ndarray
     broad: np.ndarray
     pruned: np.ndarray
+    cut: np.ndarray
     capped: np.ndarray
     scored: np.ndarray
 
@@ -169,6 +170,7 @@ class Poser:
             modes.rotations[best], modes.shifts_a[best], modes.structures[best], mass, modes.scores[best],
             np.array([one.entropy for one in found]),
             np.degrees(np.sqrt(spread)), linear, square, broad, np.array([one.pruned for one in found]),
+            np.array([one.cut for one in found]),
             np.array([one.capped for one in found]), np.array([one.scored for one in found]))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ...core.backend import to_host
 from ...ops.polar import harmonics
 from ..abinitio.selection import Selection
-from .bounds import LevelBound
+from .bounds import BOUNDS, LevelBound
 from .modes import grid_modes
 from .phases import Phases
 
@@ -55,9 +55,10 @@ class FoundPoses:
     log_evidence : log Σ exp score over all poses that were not forgotten; those above may be the best of them only
     entropy : of the posterior over all of these, nats
     drawn : (DRAWN, 3) rows, shifts and angles of poses drawn from all of these by their posterior
+    capped : whether poses were left out that the bound had left
     scored : poses scored on all levels; pruned : for each level but the last the share of the whole grid's pairs of
-    direction and shift, in cells of that level, that were given up by then; capped : whether `most_children` decided,
-    and not the bound; incumbent : score of the pose that the bound was held against
+    direction and shift, in cells of that level, that the bound gave up by then; cut : likewise what `most_children`
+    took besides; incumbent : score of the pose that the bound was held against
     """
 
     rows: np.ndarray
@@ -69,6 +70,7 @@ class FoundPoses:
     drawn: np.ndarray
     scored: int = 0
     pruned: list = field(default_factory=list)
+    cut: list = field(default_factory=list)
     capped: bool = False
     incumbent: float = -np.inf
 
@@ -84,12 +86,14 @@ class BoundedSearch:
     shrinkage : (K, shells) s of each map (bounds.py); rng : for the sample of cells; threads : images at a time
     exhaustive : score every pose of the finest grid instead; deviations : of the noise that the bound allows for;
     soft_margin : nats below the incumbent down to which poses are followed, since they count in a soft posterior
+    bound : one of bounds.BOUNDS
     most_children : pairs that an image's survivors are cut into at most, None for MAX_CHILDREN
     phases : how long what took, by level
     """
 
     def __init__(self, levels, *, shrinkage, rng, threads: int = 1, exhaustive: bool = False,
-                 deviations: float = DEVIATIONS, soft_margin: float = SOFT_MARGIN, most_children: int = None):
+                 deviations: float = DEVIATIONS, soft_margin: float = SOFT_MARGIN, most_children: int = None,
+                 bound: str = BOUNDS[0]):
         self.most_children = MAX_CHILDREN if most_children is None else most_children
         self.levels = levels[-1:] if exhaustive else levels
         self.threads, self.deviations, self.soft_margin = threads, deviations, soft_margin
@@ -97,7 +101,8 @@ class BoundedSearch:
         finest = levels[-1]
         polar = finest.grid.polar
         self.bounds = [LevelBound(coarse.grid, fine.grid, finest.halves, polar.radius, polar.n_angles, shrinkage,
-                                  finest.matcher.extent, rng) for coarse, fine in zip(self.levels, self.levels[1:])]
+                                  finest.matcher.extent, rng, bound)
+                       for coarse, fine in zip(self.levels, self.levels[1:])]
         self._cells = [_Cells(coarse, fine) for coarse, fine in zip(self.levels, self.levels[1:])]
 
     def run(self, images, table, rows, noise) -> list:
@@ -168,6 +173,7 @@ class BoundedSearch:
         level = self.levels[depth]
         bound = self._bound(depth, pairs, top, most)
         kept = np.flatnonzero(bound >= incumbent - self.soft_margin)
+        left = len(kept)
         most_kept = int(self.most_children / self._cells[depth].children_each)
         if len(kept) > most_kept:
             # as the posterior of what was seen so far has it: by their bounds, which all but the strongest views owe to
@@ -177,7 +183,7 @@ class BoundedSearch:
         elif not len(kept):
             # the incumbent's own cell, where the noise is beyond what the bound allows for
             kept = np.array([np.argmax(bound)])
-        found.pruned.append(1 - len(kept) / (level.n_rows * len(level.grid.shifts_a)))
+        found.note(left, len(kept), level.n_rows * len(level.grid.shifts_a))
         return self._cells[depth].children(pairs[kept])
 
     def _descend(self, matched, tops, limits):
@@ -251,6 +257,17 @@ class BoundedSearch:
         take(i, flat, scores.reshape(len(scores), -1))
 
 
+def shares(left, kept, cells, cut):
+    """(pruned, cut): shares of a level's cells that the bound gave up, and that a limit took besides, up to this level.
+
+    left : cells that the bound leaves of those that were looked at; kept : of them; cut : share that a limit took on
+    the levels before. Numbers, or arrays of several images.
+    """
+    # the incumbent's own cell is kept where the bound leaves none
+    cut = cut + np.maximum(left - kept, 0) / cells
+    return 1 - kept / cells - cut, cut
+
+
 def level_words(depth: int) -> str:
     """The phase in which a level's poses are scored."""
     return f"scoring, level {depth + 1}"
@@ -314,7 +331,13 @@ class _Found:
 
     def __init__(self):
         self.best, self.parts, self.held = -np.inf, [], 0
-        self.scored, self.pruned, self.capped, self.incumbent = 0, [], False, -np.inf
+        self.scored, self.pruned, self.cut, self.capped, self.incumbent = 0, [], [], False, -np.inf
+
+    def note(self, left, kept, cells):
+        """How many of a level's cells the bound left, and how many of these were kept."""
+        pruned, cut = shares(left, kept, cells, self.cut[-1] if self.cut else 0.0)
+        self.pruned.append(pruned)
+        self.cut.append(cut)
 
     def add(self, pairs, scores):
         """Take (angles, p) scores of p pairs."""
@@ -345,7 +368,7 @@ class _Found:
         order = order[np.argsort(-scores[order], kind="stable")]
         rows, shifts = np.divmod(pairs[order], n_shifts)
         return FoundPoses(rows, shifts, angles[order], scores[order], evidence, entropy, drawn, self.scored,
-                          self.pruned, self.capped, self.incumbent)
+                          self.pruned, self.cut, self.capped, self.incumbent)
 
     def _thin(self):
         """Keep what is not forgotten by now, and of that the best."""
