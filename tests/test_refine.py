@@ -10,6 +10,8 @@ from cryosgd_plugin.core.fourier import fft3_centred, ifft3_centred
 from cryosgd_plugin.core.masks import soft_sphere
 from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.core.shells import fsc, shell_index_3d
+from cryosgd_plugin.engines.mask import dynamic_mask
+from cryosgd_plugin.engines.refine import engine as engine_module
 from cryosgd_plugin.engines.refine import schedule
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
@@ -135,6 +137,22 @@ def test_noise_has_no_resolution_with_samples_either(monkeypatch):
     records = list(engine.steps())
     assert records[0]["n_images"] == 80 and records[-1]["n_images"] == 200
     assert min(record["resolution_a"] for record in records) > 0.9 * config.initial_resolution_a
+
+
+def test_a_map_without_density_is_masked_with_the_sphere(monkeypatch):
+    """Noise may leave a map that is nowhere above its background: the run goes on, and says so."""
+    made = []
+
+    def of_second_empty(volume, *shape):
+        made.append(len(made))
+        return dynamic_mask(-np.abs(volume) if made[-1] == 1 else volume, *shape)
+
+    monkeypatch.setattr(engine_module, "dynamic_mask", of_second_empty)
+    engine, records, _ = refined(n=60, config=replace(CONFIG, iterations=2, certificate_share=0))
+    assert len(records) == 3 and records[-1]["last"]
+    assert [any("no density above its background" in one for one in record["warnings"]) for record in records] == [
+        False, True, False]
+    assert np.array_equal(engine.curve_mask, engine.sphere) and not np.array_equal(engine.mask, engine.sphere)
 
 
 def test_an_empty_half_is_refused():

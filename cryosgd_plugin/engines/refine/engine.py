@@ -29,7 +29,7 @@ from ..abinitio.finish import draw_halves
 from ..abinitio.grids import fourier_radius
 from ..abinitio.levels import LevelBuilder
 from ..abinitio.matched import mask_radius_a
-from ..mask import dynamic_mask
+from ..mask import NoDensity, dynamic_mask
 from ..validation.half_maps import THRESHOLD, HalfMapCurves, half_map_curves
 from .certificate import CertificatePlan, as_record, certify
 from .device_search import DeviceLocalSearch, DeviceSearch
@@ -101,6 +101,8 @@ class Refinement:
         self._regulariser = self._make_regulariser()
         self._given = np.stack([low_passed(reference, self.radius) for reference in references])
         self.references = self.halves = self.whole = self.curves = self.spectra = None
+        # of the iteration that goes on
+        self._doubts = []
 
     _saved = ("iteration", "radius", "references", "noise", "shell_fsc", "shrinkage", "mask", "curve_mask", "halves",
               "whole")
@@ -138,10 +140,10 @@ class Refinement:
 
     def _step(self) -> dict:
         started = time.perf_counter()
-        config, last, doubts = self.config, self.convergence.last, []
+        config, last, self._doubts = self.config, self.convergence.last, []
         if self.references is None:
             self.references = self._scaled(self._given)
-            doubts = round_references(self)
+            self._doubts = round_references(self)
         radius = radius_of_maps(self.radius, config.box_size, last)
         preparer = self.preparer(radius)
         phases = Phases()
@@ -155,7 +157,7 @@ class Refinement:
             self._apply_scale()
         self.iteration += 1
         record = self._record(posed, radius)
-        record["warnings"] = doubts + record.get("warnings", [])
+        record["warnings"] = self._doubts + record.get("warnings", [])
         following = min(grown(self.radius, bool(self.convergence.sample)), max(
             next_radius(curve, radius, self.first_radius, config.box_size) for curve in self.shell_fsc))
         self.convergence.note(record, following)
@@ -309,7 +311,7 @@ class Refinement:
         wiener = np.stack([[self._solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight, curves)]
                            for one in sums])
         if config.mask == "dynamic":
-            self.mask = dynamic_mask(wiener.mean(axis=(0, 1)), config.pixel_size, config.diameter_a)
+            self.mask = self._mask_of(wiener.mean(axis=(0, 1)))
         last = self.convergence.last
         regularised = self._regulariser.halves(wiener, sums, self.halves, curves, radius, self.curve_mask, last)
         shared = config.extent_a / config.shared_resolution_a
@@ -320,6 +322,15 @@ class Refinement:
         noise = mean_noise(self.noise, [one.images for one in sums])
         self.spectra = [shell_spectra(curve, [self.xp.asarray(one.weight[k]) for one in sums], noise, self.curve_mask,
                                       radius, len(self.operators)) for k, curve in enumerate(curves)]
+
+    def _mask_of(self, volume):
+        """The mask of the next references; the sphere where the map has no density to make one of, with a warning."""
+        try:
+            return dynamic_mask(volume, self.config.pixel_size, self.config.diameter_a)
+        except NoDensity:
+            self._doubts.append("The map has no density above its background, so it is masked with the sphere of the "
+                                "particle's diameter: the particles may hold nothing but noise.")
+            return self.sphere
 
     def _whole(self, sums, curves, radius, last):
         """(K, box, box, box): the maps of both halves together."""
