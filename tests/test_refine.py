@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.core.evidence import agreement
 from cryosgd_plugin.core.fourier import fft3_centred, ifft3_centred
 from cryosgd_plugin.core.masks import soft_sphere
 from cryosgd_plugin.core.poses import angular_distance_deg
@@ -125,8 +126,11 @@ def test_noise_has_no_resolution_beyond_the_start():
     # the noise aligned to the reference looks like it up to there, and this is a test of something
     assert curve[4] > 0.5
     assert np.all(np.abs(curve[beyond]) < 3 / np.sqrt(counts[beyond])), np.round(curve, 2)
+    records = list(records)
     resolution += [record["resolution_a"] for record in records]
     assert min(resolution) > 0.9 * config.initial_resolution_a, resolution
+    # where the curve crosses is within what both halves began with
+    assert np.isfinite(min(resolution)) and np.isinf([record["resolved_a"] for record in records]).all()
 
 
 def test_noise_has_no_resolution_with_samples_either(monkeypatch):
@@ -161,6 +165,22 @@ def test_an_empty_half_is_refused():
     half[0] = 2
     with pytest.raises(InputError, match="no particles"):
         Refinement(replace(CONFIG, max_particles=2, seed=1), replace(table, half_set=half), source, [density()])
+
+
+@pytest.mark.parametrize("crossing, told", [(26.0, np.inf), (24.1, np.inf), (24.0, 24.0), (17.0, 17.0),
+                                            (np.inf, np.inf)])
+def test_what_both_halves_began_with_is_no_evidence(crossing, told):
+    """A reference low-passed to 27 Å fills shells to the seventh, 27.4 Å; the eighth, 24 Å, is the first to count."""
+    assert replace(CONFIG, initial_resolution_a=27.0).resolved(crossing) == told
+
+
+def test_a_start_at_nyquist_leaves_nothing_to_be_found():
+    assert replace(CONFIG, initial_resolution_a=2 * PIXEL).resolved(2 * PIXEL) == np.inf
+
+
+def test_agreement_in_words():
+    assert agreement(12.34) == "agree to 12.3 Å" == agreement(np.inf, 12.34, None)
+    assert agreement(None) == agreement(np.inf) == "do not agree beyond what both began with"
 
 
 # ---- curves
@@ -290,6 +310,12 @@ def test_iterations_are_limited():
 
 
 # ---- settings
+@pytest.mark.parametrize("initial, given, shared", [(30.0, None, 40.0), (50.0, None, 50.0), (50.0, 70.0, 70.0)])
+def test_what_the_halves_share_follows_a_coarse_start(initial, given, shared):
+    config = replace(CONFIG, initial_resolution_a=initial, shared_resolution_a=given)
+    assert config.shared_resolution_a == shared and RefineConfig.from_dict(config.to_dict()) == config
+
+
 @pytest.mark.parametrize("change, words", [
     (dict(diameter_a=500.0), "diameter"), (dict(initial_resolution_a=3.0), "Nyquist"),
     (dict(shared_resolution_a=20.0), "share"), (dict(search="clever"), "search"), (dict(marginal="x"), "marginal"),

@@ -1,11 +1,14 @@
 """A refinement in its folder: results, continuing, refusals; the command line."""
+import argparse
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cryosgd_plugin.cli import main
+from cryosgd_plugin.cli.refine import add_parser, make_config
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.masks import has_hard_edge, soft_sphere
 from cryosgd_plugin.core.shells import fsc
@@ -109,6 +112,27 @@ def test_the_summary_says_what_came_out(finished):
     assert summary["peak_memory_gb"] > 0 and summary["iterations_done"] == 3
 
 
+def test_noise_is_given_no_resolution_anywhere(tmp_path, capsys):
+    """Its halves agree as far as the reference goes that both were aligned to: log, summary, files and picture."""
+    source, table = particles(80, noise_sd=1.0, seed=3, blobs=np.zeros((0, 3)))
+    write_stack(tmp_path / "particles.mrcs", [source.stack], 80, BOX, PIXEL)
+    table.stack_paths = [str(tmp_path / "particles.mrcs")]
+    write_particles(tmp_path / "particles.star", replace(table, rotations=None, shifts_a=None))
+    write_volume(tmp_path / "map.mrc", density(), PIXEL)
+    assert command(tmp_path, tmp_path / "out", "--initial-resolution", "27", "--shared-resolution", "27",
+                   "--iterations", "1", "--certificate-share", "0", "--overfitting-test") == 0
+    printed, results = capsys.readouterr().out, ResultFolder(tmp_path / "out")
+    history, summary = results.history(), results.summary()
+    # the schedule goes by where the curve crosses
+    assert 24 < history[-1]["resolution_a"] < 40 and history[-1]["resolved_a"] == [None]
+    assert summary["resolution_a"] is None and summary["overfitting"][0]["resolution_a"] is None
+    assert "no resolution beyond that of the reference (27 Å)" in summary["outcome"]
+    assert "halves do not agree beyond what both began with" in printed and "halves agree to" not in printed
+    assert "they do not agree beyond what both began with" in summary["outcome"]
+    for name in ("fsc.star", "overfitting.star"):
+        assert read_table(tmp_path / "out" / name, "general")["rlnFinalResolution"] == 999, name
+
+
 def test_a_finished_run_is_left_alone(finished, data, capsys):
     before = (finished / "volume.mrc").stat().st_mtime_ns
     assert command(data, finished, "--continue") == 0
@@ -176,6 +200,16 @@ def test_bad_options_are_refused_before_there_is_a_folder(data, tmp_path, capsys
     assert command(data, tmp_path / "out", *words) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_coarse_start_is_shared_by_itself():
+    """As in the form: nobody need say twice that the start is coarse."""
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    words = ["refine", "x.star", "--reference", "map.mrc", "-o", "run", "--initial-resolution", "50"]
+    table = SimpleNamespace(pixel_size=PIXEL, box_size=BOX)
+    for more, shared in (([], 50.0), (["--shared-resolution", "70"], 70.0)):
+        assert make_config(parser.parse_args([*words, *more]), table).shared_resolution_a == shared
 
 
 def test_bad_maps_are_refused(data, tmp_path, capsys):

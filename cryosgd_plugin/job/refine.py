@@ -11,6 +11,7 @@ from .. import __version__
 from ..core.backend import get_array_module, gpu_memory, parse_device
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
+from ..core.evidence import agreement
 from ..core.masks import check_mask, has_hard_edge
 from ..engines.refine.asymmetry import asymmetry
 from ..engines.refine.config import RefineConfig
@@ -31,7 +32,7 @@ from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses
 from .refine_results import posed, save_pictures, write_maps, write_overfitting, write_shells
-from .refine_summary import agreement, phase_lines, summarise, warned
+from .refine_summary import phase_lines, summarise, warned
 
 
 class RefineJob(EngineJob):
@@ -146,7 +147,7 @@ class RefineJob(EngineJob):
         if record["capped"] > 0:
             pruned += f" (of {100 * record['capped']:.0f} % of the images by a limit, not by the bound)"
         print(f"Iteration {record['iteration']}{' (the last)' if record['last'] else ''}: poses at "
-              f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(record['resolution_a'])}{moved}{pruned}, "
+              f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(*record['resolved_a'])}{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)
         for sentence in record.get("warnings", ()):
             print(f"Warning: {sentence}", flush=True)

@@ -26,7 +26,6 @@ from ...ops.slicing import hermitian
 from ...ops.symmetrise import symmetrise, symmetry_envelope
 from ..abinitio.beginning import starting_scale
 from ..abinitio.finish import draw_halves
-from ..abinitio.grids import fourier_radius
 from ..abinitio.levels import LevelBuilder
 from ..abinitio.matched import mask_radius_a
 from ..mask import NoDensity, dynamic_mask
@@ -86,9 +85,7 @@ class Refinement:
             self.results.begin(table)
         self._plan = CertificatePlan(config.certificate_share if config.search == "bounded" else 0)
         self.noise = border_noise(config, table, source, self.rows)
-        # the Nyquist line can't be shifted: no map holds it
-        self.radius = self.first_radius = min(config.box_size // 2 - 1, fourier_radius(
-            config.initial_resolution_a, config.box_size, config.pixel_size))
+        self.radius = self.first_radius = config.first_radius
         # how far each shell of each map can be trusted: at first what the low-pass left of it
         self.shell_fsc = np.tile(_low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
         self.shrinkage = self.shell_fsc
@@ -388,6 +385,8 @@ class Refinement:
         self.table = replace(self.table, ctf_scale=self._ctf_scale * self.results.scale)
 
     def _record(self, posed, radius):
+        """resolution_a, resolutions_a : where the FSC crosses 0.143, which the schedule goes by; resolved_a : what of
+        that is evidence (RefineConfig.resolved), and may be told."""
         config, results = self.config, self.results
         rows = np.concatenate([part for part, _ in posed])
 
@@ -400,7 +399,8 @@ class Refinement:
         return dict(
             iteration=self.iteration, last=self.convergence.last, n_images=len(rows), radius=self.radius,
             resolution_in_use_a=config.extent_a / self.radius, resolution_a=min(resolutions), resolutions_a=resolutions,
-            fsc=self.shell_fsc.tolist(), spectra=[spectra.record() for spectra in self.spectra],
+            resolved_a=[config.resolved(one) for one in resolutions], fsc=self.shell_fsc.tolist(),
+            spectra=[spectra.record() for spectra in self.spectra],
             pruned=[float(value) for value in pruned],
             capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
