@@ -161,7 +161,7 @@ def _define_model(form):
              f"what agrees there is no evidence. Empty: {SHARED_A:g}, or the initial resolution "
              "where that is coarser. More for very large particles.")
     add_choice(group, "ownMask", "Where no mask is given", OWN_MASKS, MASK_WORDS, DEFAULT.mask,
-               help="*the density of each map*: above a threshold, its largest part, widened, with a soft edge.\n*a "
+               help="*the density of each map*: above a threshold, without specks, widened, with a soft edge.\n*a "
                     "sphere*: for particles with much weak density, such as micelles, that such a mask would cut.")
     add_choice(group, "kernel", "Back-projection kernel", KERNELS, KERNEL_WORDS, DEFAULT.kernel,
                help="What each Fourier coefficient of an image is spread with. *trilinear*: over 8 neighbours, twice "

@@ -21,7 +21,7 @@ from cryosgd_plugin.engines.refine.schedule import Convergence, grown, next_radi
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
 from cryosgd_plugin.engines.validation.half_maps import half_map_curves, randomise_phases
 from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
-from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, Source, density, particles
 
 CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0,
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
@@ -141,6 +141,17 @@ def test_noise_has_no_resolution_with_samples_either(monkeypatch):
     records = list(engine.steps())
     assert records[0]["n_images"] == 80 and records[-1]["n_images"] == 200
     assert min(record["resolution_a"] for record in records) > 0.9 * config.initial_resolution_a
+
+
+def test_an_image_stays_within_one_half():
+    """Where the halves are drawn: an image in both would make them agree without any signal."""
+    source, table = particles(40, noise_sd=0.3, seed=1)
+    drawn = Refinement(CONFIG, table, source, [density()]).half_set
+    np.testing.assert_array_equal(drawn, np.random.default_rng(CONFIG.seed).permutation(1 + np.arange(40) % 2))
+    rows = np.r_[7, 3, 0:40, 3, 39]
+    half = Refinement(CONFIG, table.take(rows), Source(source.stack[rows]), [density()]).half_set
+    assert all(len(set(half[rows == image])) == 1 for image in range(40))
+    assert np.bincount(half[np.unique(rows, return_index=True)[1]]).tolist() == [0, 20, 20]
 
 
 def test_a_map_without_density_is_masked_with_the_sphere(monkeypatch):

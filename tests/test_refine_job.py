@@ -25,7 +25,7 @@ from cryosgd_plugin.io.star import read_particles, write_particles
 from cryosgd_plugin.io.star_tables import read_table
 from cryosgd_plugin.io.undistort import distorted_shifts, undistorted
 from cryosgd_plugin.io.volumes import read_volume, write_volume
-from cryosgd_plugin.job.refine import odd_halves, repeated
+from cryosgd_plugin.job.refine import RefineJob, odd_halves, repeated
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 from cryosgd_plugin.tests.test_bounded_search import run, sample
 
@@ -218,10 +218,12 @@ def test_bad_maps_are_refused(data, tmp_path, capsys):
     import mrcfile
     mrcfile.write(data / "nan.mrc", broken, voxel_size=PIXEL, overwrite=True)
     write_volume(data / "flat.mrc", np.ones((BOX,) * 3, np.float32), PIXEL)
+    write_volume(data / "coarse_mask.mrc", soft_sphere(BOX, 6, 3), 1.02 * PIXEL)
     write_volume(data / "small_mask.mrc", np.ones((8,) * 3, np.float32), PIXEL)
     for reference, words, said in (("nan.mrc", (), "NaN"), ("flat.mrc", (), "constant"),
                                    ("none.mrc", (), "none.mrc"), ("particles.mrcs", (), "cubic"),
-                                   ("map.mrc", ("--mask", str(data / "small_mask.mrc")), "resample the mask")):
+                                   ("map.mrc", ("--mask", str(data / "small_mask.mrc")), "resample the mask"),
+                                   ("map.mrc", ("--mask", str(data / "coarse_mask.mrc")), "correct its pixel size")):
         assert command(data, tmp_path / "out", *words, reference=reference) == 1
         assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -241,6 +243,13 @@ def test_dynamic_mask_holds_the_density_without_dust():
     mask = dynamic_mask(volume, PIXEL, 180.0, envelope_a=16.0)
     assert mask[12, 3, 12] == 0 and 0.02 < mask.mean() < 0.4
     assert mask[density() > 0.5].min() > 0.9
+
+
+def test_a_dynamic_mask_keeps_every_large_part():
+    """A domain that the threshold cuts off belongs to the particle, as long as it is no speck."""
+    two = np.roll(soft_sphere(64, 6, 2), -18, axis=2) + np.roll(soft_sphere(64, 4, 2), 20, axis=2)
+    mask = dynamic_mask(two, 1.5, 90.0)
+    assert mask[32, 32, 32 - 18] == 1 and mask[32, 32, 32 + 20] == 1 and mask[32, 32, 32 + 3] == 0
 
 
 def test_a_dynamic_mask_is_soft_where_the_density_reaches_the_sphere():
@@ -292,6 +301,15 @@ def test_repeated_particles_are_warned_of():
     assert "1 particles are there more than once" in repeated(twice)[0]
     twice.half_set = np.r_[np.ones(10), 2].astype(np.int8)
     assert "1 of them in both half-sets" in repeated(twice)[0]
+
+
+def test_a_run_warns_of_repeated_particles(data, tmp_path):
+    table = read_particles(data / "particles.star")
+    config = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0)
+    for rows, said in ((np.arange(20), False), (np.r_[0:20, 3], True)):
+        with RefineJob(tmp_path / str(said), table.take(rows), config, references=[data / "map.mrc"],
+                       source_file="particles.star", memory_gb=2.0) as job:
+            assert any("there more than once" in one for one in job.warnings) == said
 
 
 # ---- memory

@@ -70,7 +70,7 @@ class Refinement:
         self.config, self.table, self.source, self.threads, self.xp = config, table, source, threads, xp
         self._ctf_scale, self._reading = table.ctf_scale, threading.Lock()
         rng = np.random.default_rng(config.seed)
-        self.half_set = draw_halves(len(table), table.half_set, rng)
+        self.half_set = draw_halves(len(table), table.half_set, rng, table.image_id)
         rows = np.arange(len(table))
         if config.max_particles is not None and config.max_particles < len(table):
             rows = np.sort(rng.choice(rows, config.max_particles, replace=False))
