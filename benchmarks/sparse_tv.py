@@ -195,7 +195,7 @@ def refined(particles, arguments, of, seed):
             reuse=arguments.reuse)
         maps[name] = run.volume()
         last = run.results.history()[-1]
-        facts[name] = dict(claimed_a=last["resolution_a"], seconds=run.seconds, cpu_s=run.cpu)
+        facts[name] = dict(claimed_a=run.results.summary()["resolution_a"], seconds=run.seconds, cpu_s=run.cpu)
         if method == "sparse-tv":
             facts[name]["penalties"] = str([[float(f"{p:.2g}") for p in half[0]] for half in
                                             last["sparse_tv"]["penalties"]])

@@ -10,6 +10,7 @@ from pyworkflow.constants import BETA
 from ..convert import half_sets_of, table_from_set, table_to_star, volume_to_mrc
 from ..convert.maps import map_shape
 from ..core.errors import InputError
+from ..core.evidence import agreement
 from ..core.masks import check_mask_frame
 from ..engines.refine.config import MARGINALS, REGULARISATIONS, RefineConfig
 from ..engines.reframe import check_frame
@@ -144,7 +145,7 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
         if not history:
             return ["No iteration is finished yet."]
         return [f"{len(history)} iterations are finished, the last of them with {history[-1]['n_images']} particles; "
-                f"the halves {_agreement(history[-1]['resolution_a'])}. 'Analyze results' shows the map so far."]
+                f"the halves {agreement(*history[-1]['resolved_a'])}. 'Analyze results' shows the map so far."]
 
     def _methods(self):
         summary = self._runSummary()
@@ -167,8 +168,8 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
                  f"1/{config.shared_resolution_a:g} Å. {poses}. By the FSC = 0.143 criterion [Rosenthal2003] within "
                  f"a soft mask, corrected by phase randomisation [Chen2013], the half-maps ")
         if not several:
-            return [words + _agreement(summary["resolution_a"]) + "."]
-        each = [f"{_agreement(one)} (class {k}, {size} particles)" for k, (one, size) in
+            return [words + agreement(summary["resolution_a"]) + "."]
+        each = [f"{agreement(one)} (class {k}, {size} particles)" for k, (one, size) in
                 enumerate(zip(summary["resolution_a"], summary["class_sizes"]), start=1)]
         return [words + listed(each) + "."]
 
@@ -188,8 +189,3 @@ def _of_maps(config):
 def _words(config, mask=None):
     """The options of `cryosgd refine` for a config, but for the references; mask : path where config.mask is "map"."""
     return config_words(config, leave_out=("classes",), mask=mask if config.mask == "map" else config.mask)
-
-
-def _agreement(resolution_a):
-    """How far the halves agree, in words; None where they don't."""
-    return "do not agree" if resolution_a is None else f"agree to {resolution_a:.1f} Å"

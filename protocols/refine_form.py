@@ -12,6 +12,7 @@ from ..engines.refine.config import (
     MASKS,
     REGULARISATIONS,
     SEARCHES,
+    SHARED_A,
     RefineConfig,
 )
 from .form_fields import FilledForm, add, add_choice, one_of
@@ -60,7 +61,7 @@ class RefineForm(FilledForm):
             pixel_size=particles.getSamplingRate(), box_size=particles.getXDim(),
             diameter_a=self.particleDiameter.get(), symmetry=(self.symmetry.get() or "").strip().upper(),
             classes=len(self.references()), initial_resolution_a=self.initialResolution.get(),
-            shared_resolution_a=self._sharedResolution(), search=SEARCHES[self.search.get()],
+            shared_resolution_a=self.sharedResolution.get(), search=SEARCHES[self.search.get()],
             marginal=MARGINALS[self.marginal.get()], bound=BOUNDS[self.bound.get()], deviations=self.deviations.get(),
             shift_range_a=self.shiftRange.get(), local_angle_deg=self.localAngle.get(),
             local_shift_a=self.localShift.get(), certificate_share=self.certificateShare.get(),
@@ -76,11 +77,6 @@ class RefineForm(FilledForm):
         penalties = (dict(alpha=self.alpha.get(), beta=self.beta.get(), epsilon=self.epsilon.get())
                      if chosen == "sparse-tv" else {})
         return dict(regularisation=chosen, gamma=self.gamma.get(), epsilon_ratio=self.epsilonRatio.get(), **penalties)
-
-    def _sharedResolution(self):
-        """Å; what was not given follows an initial resolution that is coarser than usual."""
-        given, initial = self.sharedResolution.get(), self.initialResolution.get()
-        return max(DEFAULT.shared_resolution_a, initial) if given is None else given
 
     def references(self) -> list:
         """[(label, Volume)] of all maps that the form names, in their order; one makes one class."""
@@ -181,10 +177,10 @@ def _define_model(form):
     group = form.addGroup("Model", expertLevel=LEVEL_ADVANCED)
     add(group, "sharedResolution", params.FloatParam, None, "Same reference, coarser than (Å)", allowsNull=True,
         help="Coarser than this both half-sets have the same reference, which keeps their maps in one orientation; "
-             f"what agrees there is no evidence. Empty: {DEFAULT.shared_resolution_a:g}, or the initial resolution "
+             f"what agrees there is no evidence. Empty: {SHARED_A:g}, or the initial resolution "
              "where that is coarser. More for very large particles.")
     add_choice(group, "ownMask", "Where no mask is given", OWN_MASKS, MASK_WORDS, DEFAULT.mask,
-               help="*the density of each map*: above a threshold, its largest part, widened, with a soft edge.\n*a "
+               help="*the density of each map*: above a threshold, without specks, widened, with a soft edge.\n*a "
                     "sphere*: for particles with much weak density, such as micelles, that such a mask would cut.")
     add_choice(group, "kernel", "Back-projection kernel", KERNELS, KERNEL_WORDS, DEFAULT.kernel,
                help="What each Fourier coefficient of an image is spread with. *trilinear*: over 8 neighbours, twice "

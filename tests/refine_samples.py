@@ -32,6 +32,7 @@ def records(iterations, classes=1):
         found.append(dict(
             iteration=i + 1, last=False, n_images=USED, radius=4 + i, resolution_in_use_a=BOX * PIXEL / (4 + i),
             resolution_a=20.0 - 2 * i, resolutions_a=[20.0 - 2 * i + k for k in range(classes)],
+            resolved_a=[20.0 - 2 * i + k for k in range(classes)],
             fsc=[np.linspace(1, 0.1 * k, BOX // 2 + 1).tolist() for k in range(classes)],
             pruned=[0.9, 1 - 0.01 / (i + 1)][:i + 1],
             cut=[0.0, 0.0][:i + 1], capped=0.0, broad=0.1 / (i + 1), scored=1e5,

@@ -172,9 +172,9 @@ class TestRefineInput(Project):
         self.assertEqual(protocol.summary(), ["No iteration is finished yet."])
         folder = Path(protocol._getExtraPath("run"))
         folder.mkdir(parents=True)
-        (folder / "history.json").write_text('[{"n_images": 600, "resolution_a": null}]')
+        (folder / "history.json").write_text('[{"n_images": 600, "resolution_a": 49.0, "resolved_a": [null]}]')
         self.assertIn("the halves do not agree", protocol.summary()[0])
-        (folder / "history.json").write_text('[{"n_images": 600, "resolution_a": null}, '
-                                              '{"n_images": 900, "resolution_a": 21.34}]')
+        (folder / "history.json").write_text('[{"n_images": 600, "resolved_a": [null]}, '
+                                              '{"n_images": 900, "resolved_a": [21.34, null]}]')
         self.assertIn("2 iterations are finished, the last of them with 900 particles", protocol.summary()[0])
         self.assertIn("the halves agree to 21.3 Å", protocol.summary()[0])

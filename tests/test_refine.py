@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from cryosgd_plugin.core.errors import InputError
+from cryosgd_plugin.core.evidence import agreement
 from cryosgd_plugin.core.fourier import fft3_centred, ifft3_centred
 from cryosgd_plugin.core.masks import soft_sphere
 from cryosgd_plugin.core.poses import angular_distance_deg
 from cryosgd_plugin.core.shells import fsc, shell_index_3d
+from cryosgd_plugin.engines.mask import dynamic_mask
+from cryosgd_plugin.engines.refine import engine as engine_module
 from cryosgd_plugin.engines.refine import schedule
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
@@ -18,7 +21,7 @@ from cryosgd_plugin.engines.refine.schedule import Convergence, grown, next_radi
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
 from cryosgd_plugin.engines.validation.half_maps import half_map_curves, randomise_phases
 from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
-from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, density, particles
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, Source, density, particles
 
 CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0,
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
@@ -123,8 +126,11 @@ def test_noise_has_no_resolution_beyond_the_start():
     # the noise aligned to the reference looks like it up to there, and this is a test of something
     assert curve[4] > 0.5
     assert np.all(np.abs(curve[beyond]) < 3 / np.sqrt(counts[beyond])), np.round(curve, 2)
+    records = list(records)
     resolution += [record["resolution_a"] for record in records]
     assert min(resolution) > 0.9 * config.initial_resolution_a, resolution
+    # where the curve crosses is within what both halves began with
+    assert np.isfinite(min(resolution)) and np.isinf([record["resolved_a"] for record in records]).all()
 
 
 def test_noise_has_no_resolution_with_samples_either(monkeypatch):
@@ -137,12 +143,55 @@ def test_noise_has_no_resolution_with_samples_either(monkeypatch):
     assert min(record["resolution_a"] for record in records) > 0.9 * config.initial_resolution_a
 
 
+def test_an_image_stays_within_one_half():
+    """Where the halves are drawn: an image in both would make them agree without any signal."""
+    source, table = particles(40, noise_sd=0.3, seed=1)
+    drawn = Refinement(CONFIG, table, source, [density()]).half_set
+    np.testing.assert_array_equal(drawn, np.random.default_rng(CONFIG.seed).permutation(1 + np.arange(40) % 2))
+    rows = np.r_[7, 3, 0:40, 3, 39]
+    half = Refinement(CONFIG, table.take(rows), Source(source.stack[rows]), [density()]).half_set
+    assert all(len(set(half[rows == image])) == 1 for image in range(40))
+    assert np.bincount(half[np.unique(rows, return_index=True)[1]]).tolist() == [0, 20, 20]
+
+
+def test_a_map_without_density_is_masked_with_the_sphere(monkeypatch):
+    """Noise may leave a map that is nowhere above its background: the run goes on, and says so."""
+    made = []
+
+    def of_second_empty(volume, *shape):
+        made.append(len(made))
+        return dynamic_mask(-np.abs(volume) if made[-1] == 1 else volume, *shape)
+
+    monkeypatch.setattr(engine_module, "dynamic_mask", of_second_empty)
+    engine, records, _ = refined(n=60, config=replace(CONFIG, iterations=2, certificate_share=0))
+    assert len(records) == 3 and records[-1]["last"]
+    assert [any("no density above its background" in one for one in record["warnings"]) for record in records] == [
+        False, True, False]
+    assert np.array_equal(engine.curve_mask, engine.sphere) and not np.array_equal(engine.mask, engine.sphere)
+
+
 def test_an_empty_half_is_refused():
     source, table = particles(10, noise_sd=0.3)
     half = np.ones(10, np.int8)
     half[0] = 2
     with pytest.raises(InputError, match="no particles"):
         Refinement(replace(CONFIG, max_particles=2, seed=1), replace(table, half_set=half), source, [density()])
+
+
+@pytest.mark.parametrize("crossing, told", [(26.0, np.inf), (24.1, np.inf), (24.0, 24.0), (17.0, 17.0),
+                                            (np.inf, np.inf)])
+def test_what_both_halves_began_with_is_no_evidence(crossing, told):
+    """A reference low-passed to 27 Å fills shells to the seventh, 27.4 Å; the eighth, 24 Å, is the first to count."""
+    assert replace(CONFIG, initial_resolution_a=27.0).resolved(crossing) == told
+
+
+def test_a_start_at_nyquist_leaves_nothing_to_be_found():
+    assert replace(CONFIG, initial_resolution_a=2 * PIXEL).resolved(2 * PIXEL) == np.inf
+
+
+def test_agreement_in_words():
+    assert agreement(12.34) == "agree to 12.3 Å" == agreement(np.inf, 12.34, None)
+    assert agreement(None) == agreement(np.inf) == "do not agree beyond what both began with"
 
 
 # ---- curves
@@ -272,6 +321,12 @@ def test_iterations_are_limited():
 
 
 # ---- settings
+@pytest.mark.parametrize("initial, given, shared", [(30.0, None, 40.0), (50.0, None, 50.0), (50.0, 70.0, 70.0)])
+def test_what_the_halves_share_follows_a_coarse_start(initial, given, shared):
+    config = replace(CONFIG, initial_resolution_a=initial, shared_resolution_a=given)
+    assert config.shared_resolution_a == shared and RefineConfig.from_dict(config.to_dict()) == config
+
+
 @pytest.mark.parametrize("change, words", [
     (dict(diameter_a=500.0), "diameter"), (dict(initial_resolution_a=3.0), "Nyquist"),
     (dict(shared_resolution_a=20.0), "share"), (dict(search="clever"), "search"), (dict(marginal="x"), "marginal"),

@@ -1,11 +1,14 @@
 """A refinement in its folder: results, continuing, refusals; the command line."""
+import argparse
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cryosgd_plugin.cli import main
+from cryosgd_plugin.cli.refine import add_parser, make_config
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.masks import has_hard_edge, soft_sphere
 from cryosgd_plugin.core.shells import fsc
@@ -22,7 +25,7 @@ from cryosgd_plugin.io.star import read_particles, write_particles
 from cryosgd_plugin.io.star_tables import read_table
 from cryosgd_plugin.io.undistort import distorted_shifts, undistorted
 from cryosgd_plugin.io.volumes import read_volume, write_volume
-from cryosgd_plugin.job.refine import odd_halves, repeated
+from cryosgd_plugin.job.refine import RefineJob, odd_halves, repeated
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 from cryosgd_plugin.tests.test_bounded_search import run, sample
 
@@ -109,6 +112,27 @@ def test_the_summary_says_what_came_out(finished):
     assert summary["peak_memory_gb"] > 0 and summary["iterations_done"] == 3
 
 
+def test_noise_is_given_no_resolution_anywhere(tmp_path, capsys):
+    """Its halves agree as far as the reference goes that both were aligned to: log, summary, files and picture."""
+    source, table = particles(80, noise_sd=1.0, seed=3, blobs=np.zeros((0, 3)))
+    write_stack(tmp_path / "particles.mrcs", [source.stack], 80, BOX, PIXEL)
+    table.stack_paths = [str(tmp_path / "particles.mrcs")]
+    write_particles(tmp_path / "particles.star", replace(table, rotations=None, shifts_a=None))
+    write_volume(tmp_path / "map.mrc", density(), PIXEL)
+    assert command(tmp_path, tmp_path / "out", "--initial-resolution", "27", "--shared-resolution", "27",
+                   "--iterations", "1", "--certificate-share", "0", "--overfitting-test") == 0
+    printed, results = capsys.readouterr().out, ResultFolder(tmp_path / "out")
+    history, summary = results.history(), results.summary()
+    # the schedule goes by where the curve crosses
+    assert 24 < history[-1]["resolution_a"] < 40 and history[-1]["resolved_a"] == [None]
+    assert summary["resolution_a"] is None and summary["overfitting"][0]["resolution_a"] is None
+    assert "no resolution beyond that of the reference (27 Å)" in summary["outcome"]
+    assert "halves do not agree beyond what both began with" in printed and "halves agree to" not in printed
+    assert "they do not agree beyond what both began with" in summary["outcome"]
+    for name in ("fsc.star", "overfitting.star"):
+        assert read_table(tmp_path / "out" / name, "general")["rlnFinalResolution"] == 999, name
+
+
 def test_a_finished_run_is_left_alone(finished, data, capsys):
     before = (finished / "volume.mrc").stat().st_mtime_ns
     assert command(data, finished, "--continue") == 0
@@ -178,16 +202,28 @@ def test_bad_options_are_refused_before_there_is_a_folder(data, tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
+def test_a_coarse_start_is_shared_by_itself():
+    """As in the form: nobody need say twice that the start is coarse."""
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    words = ["refine", "x.star", "--reference", "map.mrc", "-o", "run", "--initial-resolution", "50"]
+    table = SimpleNamespace(pixel_size=PIXEL, box_size=BOX)
+    for more, shared in (([], 50.0), (["--shared-resolution", "70"], 70.0)):
+        assert make_config(parser.parse_args([*words, *more]), table).shared_resolution_a == shared
+
+
 def test_bad_maps_are_refused(data, tmp_path, capsys):
     broken = density()
     broken[3, 4, 5] = np.nan
     import mrcfile
     mrcfile.write(data / "nan.mrc", broken, voxel_size=PIXEL, overwrite=True)
     write_volume(data / "flat.mrc", np.ones((BOX,) * 3, np.float32), PIXEL)
+    write_volume(data / "coarse_mask.mrc", soft_sphere(BOX, 6, 3), 1.02 * PIXEL)
     write_volume(data / "small_mask.mrc", np.ones((8,) * 3, np.float32), PIXEL)
     for reference, words, said in (("nan.mrc", (), "NaN"), ("flat.mrc", (), "constant"),
                                    ("none.mrc", (), "none.mrc"), ("particles.mrcs", (), "cubic"),
-                                   ("map.mrc", ("--mask", str(data / "small_mask.mrc")), "resample the mask")):
+                                   ("map.mrc", ("--mask", str(data / "small_mask.mrc")), "resample the mask"),
+                                   ("map.mrc", ("--mask", str(data / "coarse_mask.mrc")), "correct its pixel size")):
         assert command(data, tmp_path / "out", *words, reference=reference) == 1
         assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -207,6 +243,13 @@ def test_dynamic_mask_holds_the_density_without_dust():
     mask = dynamic_mask(volume, PIXEL, 180.0, envelope_a=16.0)
     assert mask[12, 3, 12] == 0 and 0.02 < mask.mean() < 0.4
     assert mask[density() > 0.5].min() > 0.9
+
+
+def test_a_dynamic_mask_keeps_every_large_part():
+    """A domain that the threshold cuts off belongs to the particle, as long as it is no speck."""
+    two = np.roll(soft_sphere(64, 6, 2), -18, axis=2) + np.roll(soft_sphere(64, 4, 2), 20, axis=2)
+    mask = dynamic_mask(two, 1.5, 90.0)
+    assert mask[32, 32, 32 - 18] == 1 and mask[32, 32, 32 + 20] == 1 and mask[32, 32, 32 + 3] == 0
 
 
 def test_a_dynamic_mask_is_soft_where_the_density_reaches_the_sphere():
@@ -258,6 +301,15 @@ def test_repeated_particles_are_warned_of():
     assert "1 particles are there more than once" in repeated(twice)[0]
     twice.half_set = np.r_[np.ones(10), 2].astype(np.int8)
     assert "1 of them in both half-sets" in repeated(twice)[0]
+
+
+def test_a_run_warns_of_repeated_particles(data, tmp_path):
+    table = read_particles(data / "particles.star")
+    config = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0)
+    for rows, said in ((np.arange(20), False), (np.r_[0:20, 3], True)):
+        with RefineJob(tmp_path / str(said), table.take(rows), config, references=[data / "map.mrc"],
+                       source_file="particles.star", memory_gb=2.0) as job:
+            assert any("there more than once" in one for one in job.warnings) == said
 
 
 # ---- memory

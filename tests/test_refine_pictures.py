@@ -32,7 +32,7 @@ def test_convergence_shows_every_quantity(classes):
     for k in range(classes):
         label = "halves agree" if classes == 1 else f"halves of class {k + 1} agree"
         np.testing.assert_allclose(1 / curve(resolution, label).get_ydata(),
-                                   [record["resolutions_a"][k] for record in history])
+                                   [record["resolved_a"][k] for record in history])
     change = curve(panel(figure, "poses: width"), "angular change")
     np.testing.assert_array_equal(change.get_xdata(), [2, 3, 4, 5])
     np.testing.assert_allclose(change.get_ydata(), [record["change_deg"] for record in history[1:]])
@@ -47,7 +47,7 @@ def test_convergence_shows_every_quantity(classes):
         np.testing.assert_allclose(panel(figure, title).lines[0].get_ydata(),
                                    [factor * record[key] for record in history], err_msg=title)
     assert ("class shares (%)" in titles(figure)) == (classes > 1)
-    assert "5 iterations in 50 s; the halves agree to 12 Å" in figure._suptitle.get_text()
+    assert "5 iterations in 50 s; the halves agree to 12.0 Å" in figure._suptitle.get_text()
 
 
 def test_convergence_of_sparse_tv_shows_its_penalties():
@@ -70,11 +70,13 @@ def test_convergence_of_sparse_tv_shows_its_penalties():
 
 def test_convergence_with_gaps():
     figure, history = new_figure(), records(1)
-    history[0].update(pruned=[], resolution_a=None, resolutions_a=[None])
+    # the curve crosses where both halves began alike: that is not shown as a resolution
+    history[0].update(pruned=[], resolution_a=26.0, resolutions_a=[26.0], resolved_a=[None])
     draw_refine_convergence(figure, history)
     figure.canvas.draw()
     assert "no bound was used" in panel(figure, "poses that the bound").texts[0].get_text()
-    assert "the halves do not agree" in figure._suptitle.get_text()
+    assert "the halves do not agree beyond what both began with" in figure._suptitle.get_text()
+    assert [line.get_label() for line in panel(figure, "resolution").lines] == ["in use for poses"]
     draw_refine_convergence(figure, [{"iteration": 1}, {"iteration": 2}])
     figure.canvas.draw()
     assert "not recorded" in [text.get_text() for text in panel(figure, "time").texts]

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from ..core.errors import InputError
-from ..engines.refine.config import BOUNDS, KERNELS, MARGINALS, REGULARISATIONS, SEARCHES, RefineConfig
+from ..engines.refine.config import BOUNDS, KERNELS, MARGINALS, REGULARISATIONS, SEARCHES, SHARED_A, RefineConfig
 from .run_options import (
     ConfigOptions,
     add_run_options,
@@ -75,7 +75,7 @@ def _add_config_options(parser):
         "80 %% of the box", type=float, metavar="A")
     add("--initial-resolution", "initial_resolution_a", "the references are low-passed to this, Å", metavar="A")
     add("--shared-resolution", "shared_resolution_a", "coarser than this, Å, both halves have the same reference",
-        metavar="A")
+        f"{SHARED_A:g}, or the initial resolution where that is coarser", type=float, metavar="A")
     add("--shift-range", "shift_range_a", "largest shift searched, Å", "6 %% of the diameter, at least 10", type=float,
         metavar="A")
     add("--search", "search", "bounded; exhaustive on the same grid; or local, around the poses in PARTICLES.star",

@@ -68,7 +68,7 @@ def draw_halves_of(particles, rng) -> np.ndarray:
 def doubts(table: ParticleTable) -> list:
     """Sentences on a table that is about to be expanded: done before, halves that share images, priors on the poses."""
     said = []
-    images, place = np.unique(_images(table), return_inverse=True)
+    images, place = np.unique(table.image_id, return_inverse=True)
     repeats = len(table) - len(images)
     if PARENT_TAG in table.extra:
         said.append(f"the particles were expanded already (they have the column {PARENT_TAG}): expanding by the same "
@@ -108,9 +108,4 @@ def _need_poses(table):
 
 def _particles(table):
     """(n,) what names the particle of each row, also where an expansion by another program left no column for it."""
-    return table.extra[PARENT_TAG] if PARENT_TAG in table.extra else _images(table)
-
-
-def _images(table):
-    """(n,) one number for each image."""
-    return table.stack_id.astype(np.int64) * (int(table.stack_index.max(initial=0)) + 1) + table.stack_index
+    return table.extra[PARENT_TAG] if PARENT_TAG in table.extra else table.image_id

@@ -80,6 +80,11 @@ class ParticleTable:
     def __len__(self):
         return len(self.stack_index)
 
+    @property
+    def image_id(self) -> np.ndarray:
+        """(n,) int64, one number for each image: that of rows which show the same is the same."""
+        return self.stack_id.astype(np.int64) * (int(self.stack_index.max(initial=0)) + 1) + self.stack_index
+
     def _columns(self):
         for name, value in vars(self).items():
             if name in ("stack_paths", "optics", "has_ctf", "extra", "carried") or value is None:

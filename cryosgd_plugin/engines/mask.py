@@ -25,6 +25,10 @@ EXTEND_A, EDGE_A = 6.0, 9.0
 EDGE_PX = 5.0
 
 
+class NoDensity(InputError):
+    """No mask can be made of a map: nothing in it lies above its background."""
+
+
 @dataclass(frozen=True)
 class MaskShape:
     """How a mask is made of a map.
@@ -48,7 +52,7 @@ def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: fl
                  shape: MaskShape | None = None) -> np.ndarray:
     """A soft mask (d, d, d) float32 in [0, 1] around the density in the particle's sphere, without dust.
 
-    shape : MaskShape, None for the usual one. Raises InputError where nothing lies above its threshold.
+    shape : MaskShape, None for the usual one. Raises NoDensity where the map is nowhere above its background.
     """
     shape = shape or MaskShape()
     box = volume.shape[0]
@@ -59,8 +63,8 @@ def dynamic_mask(volume, pixel_size: float, diameter_a: float, *, envelope_a: fl
     inside = np.sort(blurred[sphere > 0.5])
     bright = float(inside[-max(1, int(BRIGHT * len(inside))):].mean())
     if not bright > 0:
-        raise InputError("the map has no density above its background inside the particle's sphere, so no mask can be "
-                         "made of it; give a mask, or mask with the sphere")
+        raise NoDensity("the map has no density above its background inside the particle's sphere, so no mask can be "
+                        "made of it; give a mask, or mask with the sphere")
     pieces, count = ndimage.label(blurred > shape.threshold * bright)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0

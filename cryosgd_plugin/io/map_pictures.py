@@ -25,7 +25,8 @@ def draw_progress(figure, folder, columns=COLUMNS):
     iterations = sorted(set.intersection(*(set(paths) for paths in on_the_way)))
     iterations = [iterations[i] for i in np.unique(np.linspace(0, len(iterations) - 1, columns).round().astype(int))
                   ] if iterations else []
-    resolutions = {record.get("iteration"): record.get("resolution_a") for record in folder.history()}
+    resolutions = {record.get("iteration"): record.get("resolved_a", record.get("resolution_a"))
+                   for record in folder.history()}
     shown = [(f"iteration {number}{_in_angstroms(resolutions.get(number))}", [paths[number] for paths in on_the_way])
              for number in iterations]
     final = [folder.volume(k) for k in range(classes)]

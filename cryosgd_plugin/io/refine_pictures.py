@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from ..core.errors import InputError
+from ..core.evidence import agreement
 from .abinitio_pictures import (
     CLASSES_PNG,
     CONVERGENCE_PNG,
@@ -88,9 +89,9 @@ def draw_refine_convergence(figure, history):
         panels.insert(3, ("class shares (%)", draw_class_shares))
     if any(record.get("sparse_tv") for record in history):
         panels.append(("penalties, dashed of half 2", _penalties))
-    best = history[-1].get("resolution_a")
-    agree = "do not agree" if best is None else f"agree to {best:.3g} Å"
-    draw_panels(figure, panels, history, f"{iterations_and_time(history)}; the halves {agree}")
+    found = history[-1].get("resolved_a")
+    agree = f"; the halves {agreement(*found)}" if found else ""
+    draw_panels(figure, panels, history, iterations_and_time(history) + agree)
 
 
 def draw_particles(figure, values):
@@ -123,13 +124,12 @@ def draw_particles(figure, values):
 def _resolution(axes, iteration, history):
     draw_line(axes, iteration, 1 / column(history, "resolution_in_use_a"), colour="#868e96", ls="--",
               label="in use for poses")
-    count = max(len(record.get("resolutions_a") or ()) for record in history)
-    if count < 2:
-        draw_line(axes, iteration, 1 / column(history, "resolution_a"), label="halves agree", marker="o")
-    for k in range(count if count > 1 else 0):
-        each = [{"resolution_a": (record.get("resolutions_a") or [None] * count)[k]} for record in history]
-        draw_line(axes, iteration, 1 / column(each, "resolution_a"), colour=COLOURS[k % len(COLOURS)], marker="o",
-                  label=f"halves of class {k + 1} agree")
+    # what both halves began with is no agreement, and leaves a gap
+    count = max(len(record.get("resolved_a") or ()) for record in history)
+    for k in range(count):
+        each = [{"resolved_a": (record.get("resolved_a") or [None] * count)[k]} for record in history]
+        draw_line(axes, iteration, 1 / column(each, "resolved_a"), colour=COLOURS[k % len(COLOURS)], marker="o",
+                  label="halves agree" if count == 1 else f"halves of class {k + 1} agree")
     resolution_axis(axes, "Å")
     legend(axes)
 

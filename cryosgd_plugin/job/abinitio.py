@@ -158,7 +158,8 @@ class AbInitioJob(EngineJob):
     def _assign(self, engine, checkpoint):
         start, saved = time.perf_counter(), time.perf_counter()
         print("A pose for every particle, and the map from all of them:", flush=True)
-        halves = draw_halves(len(self.table), self.table.half_set, np.random.default_rng(self.config.seed))
+        halves = draw_halves(len(self.table), self.table.half_set, np.random.default_rng(self.config.seed),
+                             self.table.image_id)
         assignment = Assignment(engine, rows=engine.assigned_rows, halves=halves)
         if checkpoint is not None and "assign_done" in checkpoint:
             assignment.restore(_part(checkpoint, "assign_"))

@@ -11,7 +11,8 @@ from .. import __version__
 from ..core.backend import get_array_module, gpu_memory, parse_device
 from ..core.ctf import unsupported_optics
 from ..core.errors import InputError
-from ..core.masks import check_mask, has_hard_edge
+from ..core.evidence import agreement
+from ..core.masks import check_mask, check_mask_frame, has_hard_edge
 from ..engines.refine.asymmetry import asymmetry
 from ..engines.refine.config import RefineConfig
 from ..engines.refine.engine import Refinement
@@ -31,7 +32,7 @@ from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_halves, fingerprint_map, fingerprint_poses
 from .refine_results import posed, save_pictures, write_maps, write_overfitting, write_shells
-from .refine_summary import agreement, phase_lines, summarise, warned
+from .refine_summary import phase_lines, summarise, warned
 
 
 class RefineJob(EngineJob):
@@ -146,7 +147,7 @@ class RefineJob(EngineJob):
         if record["capped"] > 0:
             pruned += f" and {100 * record['cut'][-1]:.1f} % left out by a limit"
         print(f"Iteration {record['iteration']}{' (the last)' if record['last'] else ''}: poses at "
-              f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(record['resolution_a'])}{moved}{pruned}, "
+              f"{record['resolution_in_use_a']:.1f} Å, halves {agreement(*record['resolved_a'])}{moved}{pruned}, "
               f"{minutes(record['seconds'])}", flush=True)
         for sentence in record.get("warnings", ()):
             print(f"Warning: {sentence}", flush=True)
@@ -194,7 +195,9 @@ class RefineJob(EngineJob):
         if path is None:
             return None
         try:
-            mask = check_mask(read_volume(path, need_pixel_size=False)[0], self.config.box_size)
+            mask, pixel_size = read_volume(path, need_pixel_size=False)
+            check_mask_frame(mask.shape, self.config.box_size, pixel_size, self.config.pixel_size)
+            mask = check_mask(mask, self.config.box_size)
         except InputError as error:
             raise InputError(f"mask {path}: {error}") from error
         if has_hard_edge(mask):
@@ -209,14 +212,13 @@ def odd_halves(table) -> list:
 
 
 def repeated(table) -> list:
-    """A warning where the same image stands in the table more than once: it may be in both halves."""
-    places = np.stack([table.stack_id, table.stack_index], axis=1)
-    count = len(places) - len(np.unique(places, axis=0))
+    """A warning where the same image stands in the table more than once: in half-sets given it may be in both."""
+    images = table.image_id
+    count = len(images) - len(np.unique(images))
     if not count:
         return []
     halves = ""
     if table.half_set is not None:
-        first, second = (set(map(tuple, places[table.half_set == half])) for half in (1, 2))
-        both = len(first & second)
+        both = len(np.intersect1d(*(images[table.half_set == half] for half in (1, 2))))
         halves = f", {both} of them in both half-sets, which then agree without any signal" if both else ""
     return [f"{count} particles are there more than once{halves}; remove duplicates before you trust the resolution."]

@@ -46,7 +46,8 @@ def write_maps(path, engine) -> None:
         write_fsc(path(result_name(FSC, k, config.classes)),
                   {name: getattr(curves, name) for name in ("unmasked", "masked", "randomised", "corrected")},
                   box_size=config.box_size, pixel_size=config.pixel_size,
-                  general={"rlnFinalResolution": _finite(curves.resolution(config.box_size, config.pixel_size))})
+                  general={"rlnFinalResolution": _finite(config.resolved(curves.resolution(config.box_size,
+                                                                                         config.pixel_size)))})
     for k, volume in enumerate(() if engine.traditional is None else engine.traditional):
         write_volume(path(result_name(TRADITIONAL, k, config.classes)), volume, config.pixel_size)
     write_volume(path(MASK), engine.curve_mask.astype(np.float32), config.pixel_size)
@@ -89,7 +90,8 @@ def write_overfitting(path, config, curves) -> None:
         shown = {"masked": one.measured, "randomised": one.random, "corrected": one.true}
         name = result_name(OVERFITTING, k, config.classes)
         write_fsc(path(name), shown, box_size=config.box_size, pixel_size=config.pixel_size,
-                  general={"rlnFinalResolution": _finite(one.resolution(config.box_size, config.pixel_size))})
+                  general={"rlnFinalResolution": _finite(config.resolved(one.resolution(config.box_size,
+                                                                                      config.pixel_size)))})
         save_fsc_png(path(PICTURES) / name.replace(".star", ".png"),
                      {"particles": one.measured, "phases randomised in the particles": one.random,
                       "true (Chen et al. 2013)": one.true},

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.evidence import agreement
 from ..engines.validation.half_maps import TIGHT
 from .summary import STARVED, run_facts
 from .words import class_numbers
@@ -18,7 +19,7 @@ def summarise(job, engine, asymmetries, overfitting=None) -> dict:
     classes; overfitting : [OverfittingCurves] or None."""
     config = engine.config
     rows = np.concatenate(engine.rows)
-    resolutions = [float(curves.resolution(config.box_size, config.pixel_size)) for curves in engine.curves]
+    resolutions = [_told(config, curves) for curves in engine.curves]
     counts = np.bincount(engine.results.structures[rows], minlength=config.classes)
     history = job.folder.history
     certificate = pooled(history)
@@ -36,7 +37,7 @@ def summarise(job, engine, asymmetries, overfitting=None) -> dict:
         certificate=certificate, sparse_tv=history[-1].get("sparse_tv"),
         asymmetry=[one and dict(vars(one), found=one.found) for one in asymmetries],
         overfitting=[dict(random_from_a=config.extent_a / one.first, noise_correlation=one.noise_correlation,
-                          resolution_a=float(one.resolution(config.box_size, config.pixel_size)))
+                          resolution_a=_told(config, one))
                      for one in overfitting or []], **run_facts(job))
 
 
@@ -122,11 +123,6 @@ def certificate_words(certificate) -> list:
     return [words]
 
 
-def agreement(resolution_a) -> str:
-    """How far two halves agree, in words."""
-    return f"agree to {resolution_a:.1f} Å" if np.isfinite(resolution_a) else "do not agree"
-
-
 def overfitting_words(config, overfitting) -> list:
     """What the overfitting test of each class says, a sentence each."""
     words = []
@@ -134,7 +130,7 @@ def overfitting_words(config, overfitting) -> list:
         which = "" if len(overfitting) == 1 else f" of class {k + 1}"
         words.append(f"With phases random beyond {config.extent_a / one.first:.1f} Å the halves{which} correlate by "
                      f"{one.noise_correlation:.2f} there; without that they "
-                     f"{agreement(one.resolution(config.box_size, config.pixel_size))}"
+                     f"{agreement(_told(config, one))}"
                      + (": the particles' noise is being fitted." if one.noise_correlation > TIGHT else "."))
     return words
 
@@ -162,11 +158,12 @@ def mask_words(curves) -> list:
 
 
 def outcome(config, resolutions, counts, n_particles, reason, record) -> str:
-    """What a biologist should know of the result, in sentences."""
+    """What a biologist should know of the result, in sentences. resolutions : of each class, as config.resolved says
+    them."""
     if config.classes == 1:
-        words = f"A map from {n_particles} particles at {_resolved(resolutions[0], config)}."
+        words = f"A map from {n_particles} particles at {_at(resolutions[0], config)}."
     else:
-        each = "; ".join(f"class {k + 1} with {count} particles ({count / n_particles:.0%}) at {_resolved(one, config)}"
+        each = "; ".join(f"class {k + 1} with {count} particles ({count / n_particles:.0%}) at {_at(one, config)}"
                          for k, (one, count) in enumerate(zip(resolutions, counts)))
         words = f"{config.classes} maps from {n_particles} particles: {each}."
         starved = [k + 1 for k, count in enumerate(counts) if count < STARVED * n_particles / config.classes]
@@ -189,10 +186,15 @@ def outcome(config, resolutions, counts, n_particles, reason, record) -> str:
     return words + " The hand is that of the reference: refinement can't tell it."
 
 
-def _resolved(resolution, config):
-    if not np.isfinite(resolution) or resolution > config.initial_resolution_a:
+def _told(config, curves):
+    """Å to which the halves of some curves agree, as far as that is evidence."""
+    return config.resolved(curves.resolution(config.box_size, config.pixel_size))
+
+
+def _at(resolution, config):
+    if not np.isfinite(resolution):
         return (f"no resolution beyond that of the reference ({config.initial_resolution_a:g} Å): the two halves do "
-                "not agree, so nothing was found that is not in the reference")
+                "not agree there, so nothing was found that is not in the reference")
     nyquist = 2 * config.pixel_size
     words = f"{resolution:.1f} Å (FSC 0.143 of independent halves, corrected for the mask)"
     if resolution < 1.05 * nyquist:

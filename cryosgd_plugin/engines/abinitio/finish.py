@@ -129,11 +129,17 @@ class Assignment:
         return to_host(model.volumes[structure]) + from_half_volume(change, model.box_size)
 
 
-def draw_halves(n: int, given, rng) -> np.ndarray:
-    """(n,) of 1 and 2: the half-sets given, else drawn at random in equal numbers."""
+def draw_halves(n: int, given, rng, images=None) -> np.ndarray:
+    """(n,) of 1 and 2: the half-sets given, else drawn at random in equal numbers.
+
+    images : (n,) what names the image of each row, of which all rows go to the same half; None where none repeats.
+    """
     if given is not None and set(np.unique(given)) == {1, 2}:
         return np.asarray(given)
-    return rng.permutation(1 + np.arange(n) % 2)
+    _, first, number = np.unique(np.arange(n) if images is None else images, return_index=True, return_inverse=True)
+    # in the order in which they come: rows that repeat no image are drawn as without names
+    place = np.argsort(np.argsort(first))
+    return rng.permutation(1 + np.arange(len(first)) % 2)[place[number.ravel()]]
 
 
 def _weigh(volume, curve, radius):

@@ -4,10 +4,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from ...core.evidence import resolved
 from ...core.settings import Settings, need
 from ...core.symmetry import point_group
 from ...ops.slicing import KERNELS
-from ..abinitio.grids import SHIFT_STEP, usual_shift_step
+from ..abinitio.grids import SHIFT_STEP, fourier_radius, usual_shift_step
 from ..sparse_tv.config import SparseTVConfig
 from .bounds import BOUNDS
 
@@ -16,6 +17,8 @@ MARGINALS = ("soft", "best")
 MASKS = ("sphere", "dynamic", "map")
 REGULARISATIONS = ("wiener", "sparse-tv")
 SPARSE_TV = SparseTVConfig()
+# Å; what the halves share usually
+SHARED_A = 40.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class RefineConfig(Settings):
     symmetry : point group in RELION's names, imposed throughout.
     classes : number of references.
     initial_resolution_a : Å, to which references are low-passed before anything is compared with them.
-    shared_resolution_a : Å; coarser than that the references of both halves are made the same.
+    shared_resolution_a : Å; coarser than that the references of both halves are made the same. None takes SHARED_A, or
+        the initial resolution where that is coarser.
     search : "bounded", "exhaustive" (the same grid, every pose), or "local": around the poses that the particles have,
         and then around those of the last iteration.
     local_angle_deg, local_shift_a : how far a local search goes from there, degrees and Å.
@@ -55,7 +59,7 @@ class RefineConfig(Settings):
     symmetry: str = "C1"
     classes: int = 1
     initial_resolution_a: float = 30.0
-    shared_resolution_a: float = 40.0
+    shared_resolution_a: Optional[float] = None
     search: str = "bounded"
     local_angle_deg: float = 10.0
     local_shift_a: float = 5.0
@@ -79,6 +83,8 @@ class RefineConfig(Settings):
     max_particles: Optional[int] = None
 
     def __post_init__(self):
+        if self.shared_resolution_a is None:
+            object.__setattr__(self, "shared_resolution_a", max(SHARED_A, self.initial_resolution_a))
         point_group(self.symmetry)
         need(self.pixel_size > 0, f"pixel size {self.pixel_size} Å/px is not positive; correct the particles' optics")
         need(self.box_size >= 16, f"box {self.box_size} px is too small; extract particles in boxes of at least 16 px")
@@ -148,6 +154,17 @@ class RefineConfig(Settings):
         """Step of the coarse levels' shifts over their resolution: what cells of shifts give away is most of a cell's
         slack, and shifts are cheap."""
         return 0.25
+
+    @property
+    def first_radius(self) -> int:
+        """The last Fourier shell that the low-passed references hold, and so both halves from the start; what they
+        share later on is no finer. The Nyquist line can't be shifted: no map holds it."""
+        return min(self.box_size // 2 - 1, fourier_radius(self.initial_resolution_a, self.box_size, self.pixel_size))
+
+    def resolved(self, resolution_a: float) -> float:
+        """Å to which halves agree whose FSC falls below 0.143 at resolution_a: infinity where all that agrees was in
+        common from the start."""
+        return resolved(resolution_a, self.first_radius, self.box_size, self.pixel_size)
 
     @property
     def extent_a(self) -> float:

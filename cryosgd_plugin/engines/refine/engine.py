@@ -26,10 +26,9 @@ from ...ops.slicing import hermitian
 from ...ops.symmetrise import symmetrise, symmetry_envelope
 from ..abinitio.beginning import starting_scale
 from ..abinitio.finish import draw_halves
-from ..abinitio.grids import fourier_radius
 from ..abinitio.levels import LevelBuilder
 from ..abinitio.matched import mask_radius_a
-from ..mask import dynamic_mask
+from ..mask import NoDensity, dynamic_mask
 from ..validation.half_maps import THRESHOLD, HalfMapCurves, half_map_curves
 from .certificate import CertificatePlan, as_record, certify
 from .device_search import DeviceLocalSearch, DeviceSearch
@@ -71,7 +70,7 @@ class Refinement:
         self.config, self.table, self.source, self.threads, self.xp = config, table, source, threads, xp
         self._ctf_scale, self._reading = table.ctf_scale, threading.Lock()
         rng = np.random.default_rng(config.seed)
-        self.half_set = draw_halves(len(table), table.half_set, rng)
+        self.half_set = draw_halves(len(table), table.half_set, rng, table.image_id)
         rows = np.arange(len(table))
         if config.max_particles is not None and config.max_particles < len(table):
             rows = np.sort(rng.choice(rows, config.max_particles, replace=False))
@@ -86,9 +85,7 @@ class Refinement:
             self.results.begin(table)
         self._plan = CertificatePlan(config.certificate_share if config.search == "bounded" else 0)
         self.noise = border_noise(config, table, source, self.rows)
-        # the Nyquist line can't be shifted: no map holds it
-        self.radius = self.first_radius = min(config.box_size // 2 - 1, fourier_radius(
-            config.initial_resolution_a, config.box_size, config.pixel_size))
+        self.radius = self.first_radius = config.first_radius
         # how far each shell of each map can be trusted: at first what the low-pass left of it
         self.shell_fsc = np.tile(_low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
         self.shrinkage = self.shell_fsc
@@ -101,6 +98,8 @@ class Refinement:
         self._regulariser = self._make_regulariser()
         self._given = np.stack([low_passed(reference, self.radius) for reference in references])
         self.references = self.halves = self.whole = self.curves = self.spectra = None
+        # of the iteration that goes on
+        self._doubts = []
 
     _saved = ("iteration", "radius", "references", "noise", "shell_fsc", "shrinkage", "mask", "curve_mask", "halves",
               "whole")
@@ -138,10 +137,10 @@ class Refinement:
 
     def _step(self) -> dict:
         started = time.perf_counter()
-        config, last, doubts = self.config, self.convergence.last, []
+        config, last, self._doubts = self.config, self.convergence.last, []
         if self.references is None:
             self.references = self._scaled(self._given)
-            doubts = round_references(self)
+            self._doubts = round_references(self)
         radius = radius_of_maps(self.radius, config.box_size, last)
         preparer = self.preparer(radius)
         phases = Phases()
@@ -155,7 +154,7 @@ class Refinement:
             self._apply_scale()
         self.iteration += 1
         record = self._record(posed, radius)
-        record["warnings"] = doubts + record.get("warnings", [])
+        record["warnings"] = self._doubts + record.get("warnings", [])
         following = min(grown(self.radius, bool(self.convergence.sample)), max(
             next_radius(curve, radius, self.first_radius, config.box_size) for curve in self.shell_fsc))
         self.convergence.note(record, following)
@@ -310,7 +309,7 @@ class Refinement:
         wiener = np.stack([[self._solve(n, w, radius, curve) for n, w, curve in zip(one.numerator, one.weight, curves)]
                            for one in sums])
         if config.mask == "dynamic":
-            self.mask = dynamic_mask(wiener.mean(axis=(0, 1)), config.pixel_size, config.diameter_a)
+            self.mask = self._mask_of(wiener.mean(axis=(0, 1)))
         last = self.convergence.last
         regularised = self._regulariser.halves(wiener, sums, self.halves, curves, radius, self.curve_mask, last)
         shared = config.extent_a / config.shared_resolution_a
@@ -321,6 +320,15 @@ class Refinement:
         noise = mean_noise(self.noise, [one.images for one in sums])
         self.spectra = [shell_spectra(curve, [self.xp.asarray(one.weight[k]) for one in sums], noise, self.curve_mask,
                                       radius, len(self.operators)) for k, curve in enumerate(curves)]
+
+    def _mask_of(self, volume):
+        """The mask of the next references; the sphere where the map has no density to make one of, with a warning."""
+        try:
+            return dynamic_mask(volume, self.config.pixel_size, self.config.diameter_a)
+        except NoDensity:
+            self._doubts.append("The map has no density above its background, so it is masked with the sphere of the "
+                                "particle's diameter: the particles may hold nothing but noise.")
+            return self.sphere
 
     def _whole(self, sums, curves, radius, last):
         """(K, box, box, box): the maps of both halves together."""
@@ -378,6 +386,8 @@ class Refinement:
         self.table = replace(self.table, ctf_scale=self._ctf_scale * self.results.scale)
 
     def _record(self, posed, radius):
+        """resolution_a, resolutions_a : where the FSC crosses 0.143, which the schedule goes by; resolved_a : what of
+        that is evidence (RefineConfig.resolved), and may be told."""
         config, results = self.config, self.results
         rows = np.concatenate([part for part, _ in posed])
 
@@ -391,7 +401,8 @@ class Refinement:
         return dict(
             iteration=self.iteration, last=self.convergence.last, n_images=len(rows), radius=self.radius,
             resolution_in_use_a=config.extent_a / self.radius, resolution_a=min(resolutions), resolutions_a=resolutions,
-            fsc=self.shell_fsc.tolist(), spectra=[spectra.record() for spectra in self.spectra],
+            resolved_a=[config.resolved(one) for one in resolutions], fsc=self.shell_fsc.tolist(),
+            spectra=[spectra.record() for spectra in self.spectra],
             pruned=[float(value) for value in pruned], cut=[float(value) for value in cut],
             capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
