@@ -183,7 +183,9 @@ def _define_steps(form):
                     "(2017), to compare.")
     add_choice(group, "prior", "Prior on the density", tuple(PRIORS), PRIOR_WORDS, DEFAULT.prior,
                help="*none*: for enough particles.\n*smoothness*: each voxel resembles its neighbours; for few or "
-                    "noisy particles.\n*exponential*: favours little density; together with a positive density.")
+                    "noisy particles.\n*exponential*: favours little density; together with a positive density.\nIt "
+                    "acts on the maps of the iterations, by which particles are posed; the final map is made of the "
+                    "data alone.")
     add(group, "priorStrength", params.FloatParam, DEFAULT.prior_strength, "Strength of the prior",
         condition=f"prior!={list(PRIORS).index('uniform')}",
         help="A pure number above 0, typically 1; 10 times as much where the map is still noisy, a tenth where it "

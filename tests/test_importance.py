@@ -1,6 +1,7 @@
 """Importance sampling: unbiased, exact where it must be, and close to the full sum with few poses."""
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 from scipy.special import logsumexp
 
 from cryosgd_plugin.core.poses import directions_to_vectors
@@ -340,3 +341,57 @@ def test_imposing_a_symmetry_forgets_the_poses_of_the_maps_before():
         memory.average[:] = np.eye(1, memory.average.shape[1])
     assert record["iteration"] > 1
     assert memory.trust == 0 and (memory.slot >= 0).sum() <= 20 and memory.average.max() < 0.1
+
+
+# ---- the distributions that are drawn from
+def remembering(grid, progress, rows, angles, shifts):
+    """A PoseMemory whose only particle was seen at some {row: mass}, {angle in degrees: mass}, {number of a shift:
+    mass}; the data set's average is twice as high on one half of the sphere."""
+    memory = PoseMemory(1, 1, 10.0)
+    memory._new_slot(0)
+    of = {name: array[0] for name, array in memory.kept.items()}
+    vectors = directions_to_vectors(grid.directions)
+    for name, values, mass in (("vectors", vectors[list(rows)], rows), ("angles", list(angles), angles),
+                               ("shifts", grid.shifts_a[list(shifts)], shifts)):
+        of[name][:len(mass)] = values
+        of[{"vectors": "row_mass", "angles": "angle_mass", "shifts": "shift_mass"}[name]][:len(mass)] = list(
+            mass.values())
+    of["spacing"][:] = grid.spacing_deg, 360 / grid.polar.n_angles, grid.shift_step_a
+    memory.kept["progress"][0] = progress
+    above = directions_to_vectors(memory.average_directions)[:, 2] > 0
+    memory.average = (1.0 + above)[None] / (1.0 + above).sum()
+    return memory
+
+
+@pytest.mark.parametrize("progress, alpha, temperature", [(0.02, 2 ** -0.5, 32.0), (0.1, 2 ** -2.5, 2.0),
+                                                          (0.9, 0.05, 1.25)])
+def test_distributions_are_those_of_equations_20_to_23(progress, alpha, temperature):
+    """Annealed masses under von Mises-Fisher, von Mises and Gaussian kernels, above a floor that is half even and half
+    the data set's average."""
+    config = AbInitioConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=60.0,
+                            final_resolution_a=20.0, iterations=50, shift_range_a=20.0)
+    grid = make_pose_grid(24.0, config, symmetry="C1")
+    rows, angles, shifts = {10: 0.7, grid.n_directions - 5: 0.3}, {30.0: 0.9, 200.0: 0.1}, {0: 0.6, 7: 0.4}
+    memory = remembering(grid, progress, rows, angles, shifts)
+    found = memory.distributions(0, grid)
+
+    def expected(kernel, masses, floor):
+        own = kernel @ np.array(masses) ** (1 / temperature)
+        return (1 - alpha) * own / own.sum() + alpha * (0.5 * floor / floor.sum() + 0.5 / len(floor))
+
+    vectors = directions_to_vectors(grid.directions)
+    # a quarter of the top at one spacing of the directions, half of it at one of the angles
+    kappa = np.log(4) / (1 - np.cos(np.radians(grid.spacing_deg)))
+    kernel = np.exp(kappa * (vectors @ vectors[list(rows)].T - 1))
+    of_cells = cKDTree(directions_to_vectors(memory.average_directions)).query(vectors)[1]
+    average = memory.average[0][of_cells] / np.bincount(of_cells, minlength=memory.average.shape[1])[of_cells]
+    np.testing.assert_allclose(found[0], expected(kernel, list(rows.values()), average), atol=2e-5)
+    steps = 2 * np.pi * np.arange(grid.polar.n_angles) / grid.polar.n_angles
+    kappa = np.log(2) / (1 - np.cos(2 * np.pi / grid.polar.n_angles))
+    kernel = np.exp(kappa * (np.cos(steps[:, None] - np.radians(list(angles))) - 1))
+    np.testing.assert_allclose(found[1], expected(kernel, list(angles.values()), np.ones(len(steps))), atol=2e-5)
+    apart = ((grid.shifts_a[:, None] - grid.shifts_a[list(shifts)]) ** 2).sum(axis=2)
+    kernel = np.exp(-apart / (2 * grid.shift_step_a ** 2))
+    np.testing.assert_allclose(found[2], expected(kernel, list(shifts.values()), np.exp(grid.log_shift_weights)),
+                               atol=2e-5)
+    assert all(q.sum() == pytest.approx(1) for q in found)
