@@ -363,7 +363,7 @@ def remembering(grid, progress, rows, angles, shifts):
     return memory
 
 
-@pytest.mark.parametrize("progress, alpha, temperature", [(0.02, 2 ** -0.5, 32.0), (0.1, 2 ** -2.5, 2.0),
+@pytest.mark.parametrize("progress, alpha, temperature", [(0.025, 2 ** -0.5, 32.0), (0.105, 2 ** -2.5, 2.0),
                                                           (0.9, 0.05, 1.25)])
 def test_distributions_are_those_of_equations_20_to_23(progress, alpha, temperature):
     """Annealed masses under von Mises-Fisher, von Mises and Gaussian kernels, above a floor that is half even and half

@@ -106,7 +106,8 @@ def _add_config_options(parser):
         metavar="N")
     switch("--preconditioner", "preconditioner", "divide gradients by each voxel's CTF² weight")
     add("--noise", "noise", "a noise variance for each shell, or one for all (paper 1)", choices=NOISES)
-    add("--prior", "prior", "prior on the density of the maps on the way; the final map has none", choices=tuple(PRIORS))
+    add("--prior", "prior", "prior on the density of the maps on the way; the final map has none",
+        choices=tuple(PRIORS))
     add("--prior-strength", "prior_strength", "weight of the prior, a pure number", metavar="F")
     switch("--positivity", "positivity", "keep the density non-negative")
     switch("--centring", "centring", "hold the map's centre of mass where the particles' shifts spread evenly about "
