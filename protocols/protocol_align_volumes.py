@@ -109,9 +109,7 @@ class ProtCryosgdAlignVolumes(KeptMethods, SettledOutputs, EngineRun, EMProtocol
     def _methodsWords(self, output):
         found = [read_json(self._figures(number + 1)) for number in range(output.getSize())]
         hands = " and the hand" if self.tryMirror.get() else ""
-        correlations = [one["correlation"] for one in found]
-        reached = (f"{correlations[0]:.2f}" if len(found) == 1 else
-                   f"{min(correlations):.2f} to {max(correlations):.2f}")
+        reached = f"{'at least ' if len(found) > 1 else ''}{min(one['correlation'] for one in found):.2f}"
         return (f"{_count(len(found))} aligned to a reference in {PROGRAM}, by the rotation, the shift{hands} of the "
                 f"highest correlation up to {found[0]['compared_to_a']:.3g} Å, found on a grid of orientations "
                 f"[Gorski2005] and refined from there. The correlation is {reached}.")

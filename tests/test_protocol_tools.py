@@ -320,7 +320,7 @@ class TestAlignVolumes(Project):
         self.assertTrue(words[1].endswith("mirrored."), words)
         self.assertEqual(words[2], "2 maps were brought into the reference's frame, 32 px at 8 Å/px.")
         self.assert_for_a_paper(protocol, "2 maps were aligned to a reference", "the shift and the hand of the highest "
-                                "correlation up to 25.6 Å")
+                                "correlation up to 23.3 Å", "The correlation is at least 1.00.")
 
     def test_odd_input_is_told(self):
         # Scipion's own sentences: no reference, no maps
