@@ -35,9 +35,10 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
     resolution the next iteration may use.
 
     *You give*: particles, one map to begin with, the particle's diameter, and the symmetry. An ab initio map will do:
-    it is low-passed first. Several maps, or 3D classes, are refined together and compete for the particles.
+    it is low-passed first. Several maps, or 3D classes, are refined together and compete for the particles; so do
+    several classes that begin with one map.
     *You get*: the map with its unregularised half-maps, the particles with poses and half-sets, the FSC curves
-    (unmasked, masked, of randomised phases, corrected), and the mask that was used; of several references, the classes
+    (unmasked, masked, of randomised phases, corrected), and the mask that was used; of several classes, these
     with their particles and maps.
 
     The run ends by itself when neither the resolution nor the poses get better. The hand is that of the reference.
@@ -188,4 +189,4 @@ def _of_maps(config):
 
 def _words(config, mask=None):
     """The options of `cryosgd refine` for a config, but for the references; mask : path where config.mask is "map"."""
-    return config_words(config, leave_out=("classes",), mask=mask if config.mask == "map" else config.mask)
+    return config_words(config, mask=mask if config.mask == "map" else config.mask)

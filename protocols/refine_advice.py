@@ -38,4 +38,4 @@ def _on_references(files):
     if not twice:
         return None
     return (f"The map {', '.join(twice)} is given more than once: classes that begin alike can't part. Give "
-            "different maps, of ab initio classes for example.")
+            "different maps, of ab initio classes for example, or one map and a number of classes.")

@@ -14,6 +14,7 @@ from ..engines.refine.config import (
     SEARCHES,
     SHARED_A,
     RefineConfig,
+    check_references,
 )
 from .form_fields import FilledForm, add, add_choice, one_of
 
@@ -30,7 +31,7 @@ DEFAULT = RefineConfig
 
 
 class RefineForm(FilledForm):
-    """Mixed into the protocol: eight fields for everyone, the rest advanced and grouped.
+    """Mixed into the protocol: nine fields for everyone, the rest advanced and grouped.
 
     A new field of RefineConfig takes a line in one of the `_define…` functions and one in `config`; the command line's
     option is its name without the unit (see resumable_run.config_words).
@@ -57,10 +58,10 @@ class RefineForm(FilledForm):
         """The engine's settings of this form. Raises InputError with a sentence for the user."""
         particles = self.inputParticles.get()
         self._refuseEmptyFields()
-        return RefineConfig(
+        config = RefineConfig(
             pixel_size=particles.getSamplingRate(), box_size=particles.getXDim(),
             diameter_a=self.particleDiameter.get(), symmetry=(self.symmetry.get() or "").strip().upper(),
-            classes=len(self.references()), initial_resolution_a=self.initialResolution.get(),
+            classes=self.classes(), initial_resolution_a=self.initialResolution.get(),
             shared_resolution_a=self.sharedResolution.get(), search=SEARCHES[self.search.get()],
             marginal=MARGINALS[self.marginal.get()], bound=BOUNDS[self.bound.get()], deviations=self.deviations.get(),
             shift_range_a=self.shiftRange.get(), local_angle_deg=self.localAngle.get(),
@@ -70,6 +71,8 @@ class RefineForm(FilledForm):
             mask="map" if self.inputMask.get() is not None else OWN_MASKS[self.ownMask.get()],
             scale_correction=self.scaleCorrection.get(), iterations=self.iterations.get(), seed=self.seed.get(),
             max_particles=self.maxParticles.get())
+        check_references(len(self.references()), config.classes)
+        return config
 
     def _regularisationSettings(self):
         chosen = REGULARISATIONS[self.regularisation.get()]
@@ -78,8 +81,13 @@ class RefineForm(FilledForm):
                      if chosen == "sparse-tv" else {})
         return dict(regularisation=chosen, gamma=self.gamma.get(), epsilon_ratio=self.epsilonRatio.get(), **penalties)
 
+    def classes(self) -> int:
+        """The number of maps that come out: as many as references, where no other is given for one."""
+        given = self.numberOfClasses.get()
+        return len(self.references()) if given is None else given
+
     def references(self) -> list:
-        """[(label, Volume)] of all maps that the form names, in their order; one makes one class."""
+        """[(label, Volume)] of all maps that the form names, in their order."""
         chosen = [pointer.get() for pointer in self.inputVolumes]
         return [found for obj in chosen if obj is not None for found in volumes_in(obj, disabled=False)]
 
@@ -96,6 +104,10 @@ def _define_basics(form):
                        "a set of them or 3D classes are refined together, as many classes as maps; each particle "
                        "counts for each class by its probability. Only what is coarser than the initial resolution "
                        "is taken from them.")
+    form.addParam("numberOfClasses", params.IntParam, default=None, allowsNull=True, label="Number of classes",
+                  help="Of one map: so many classes begin with it, each with a random part of the particles, and part "
+                       "by themselves. 2 to 4 to sort out conformations or junk; each needs 1,000 particles or more. "
+                       "Empty: one class for each map.")
     form.addParam("particleDiameter", params.FloatParam, default=None, important=True,
                   label="Particle diameter (Å)",
                   help="The longest extent of the particle and about a tenth more. Images are masked to its circle "

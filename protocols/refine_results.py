@@ -12,7 +12,7 @@ OUTPUTS = {"outputVolume": Volume, "outputClasses": SetOfClasses3D, "outputVolum
 
 
 class RefineResults(MapResults):
-    """Mixed into the protocol: its outputs, which depend on the number of references."""
+    """Mixed into the protocol: its outputs, which depend on the number of classes."""
 
     PARTICLE_SCORES = ("rlnLogLikeliContribution", "cryosgdEntropy", "cryosgdPoseWidth", "cryosgdScale",
                        "cryosgdAngularChange", "cryosgdShiftChange")
@@ -20,7 +20,7 @@ class RefineResults(MapResults):
 
     def getPossibleOutputs(self):
         """Name → class of the outputs that this form leads to."""
-        absent = OF_ONE_CLASS if len(self.references()) > 1 else OF_CLASSES
+        absent = OF_ONE_CLASS if self.classes() > 1 else OF_CLASSES
         return {name: kind for name, kind in OUTPUTS.items() if name not in absent}
 
     def _createOutputs(self, folder: ResultFolder):

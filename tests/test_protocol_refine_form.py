@@ -38,7 +38,7 @@ class TestRefineForm(Project):
     # field of the engine's config → values of the form that change it alone
     CHANGES = {
         "diameter_a": [{"particleDiameter": 120.0}], "symmetry": [{"symmetry": " d2"}],
-        "classes": [{"references": [(None, "outputVolume")] * 3}],
+        "classes": [{"references": [(None, "outputVolume")] * 3}, {"numberOfClasses": 3}],
         "initial_resolution_a": [{"initialResolution": 40.5, "sharedResolution": 50.0}],
         "shared_resolution_a": [{"sharedResolution": 61.0}],
         "search": [{"search": 1}, {"search": 2}], "local_angle_deg": [{"localAngle": 4.5}],
@@ -115,9 +115,10 @@ class TestRefineForm(Project):
                          (set(SEARCHES), set(MARGINALS), set(KERNELS)))
         self.assertEqual((set(MASK_WORDS), set(REGULARISATION_WORDS)), (set(OWN_MASKS), set(REGULARISATIONS)))
 
-    def test_outputs_that_are_offered_follow_the_references(self):
-        for count, wanted in ((1, {"outputVolume"}), (2, {"outputClasses", "outputVolumes"})):
-            protocol = self.refine(references=[(None, "outputVolume")] * count)
+    def test_outputs_that_are_offered_follow_the_classes(self):
+        several = {"outputClasses", "outputVolumes"}
+        for count, classes, wanted in ((1, None, {"outputVolume"}), (2, None, several), (1, 2, several)):
+            protocol = self.refine(references=[(None, "outputVolume")] * count, numberOfClasses=classes)
             offered = dict(protocol.iterOutputAttributes(includePossible=True))
             self.assertEqual(set(offered), wanted | {"outputParticles", "outputFSC", "outputMask"})
             self.assertTrue(all(isinstance(kind, type) for kind in offered.values()))

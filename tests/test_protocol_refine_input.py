@@ -33,6 +33,9 @@ class TestRefineInput(Project):
                                  ({"deviations": None}, "deviations is empty; give a number, the default is 4.0"),
                                  ({"iterations": 0}, "0 iterations are too few"),
                                  ({"maxParticles": 1}, "max particles 1 must be at least 2"),
+                                 ({"numberOfClasses": 0}, "0 classes were asked for"),
+                                 ({"numberOfClasses": 3, "references": [(None, "outputVolume")] * 2},
+                                  "2 references were given for 3 classes"),
                                  ({"particleDiameter": None}, "Particle diameter")):
             errors = self.refine(**values).validate()
             self.assertTrue(any(sentence.lower() in error.lower() for error in errors), (values, errors))

@@ -19,12 +19,15 @@ from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
 from cryosgd_plugin.engines.refine.maps import inverse_tau2, of_both, share_low, shell_means, solve
 from cryosgd_plugin.engines.refine.schedule import Convergence, grown, next_radius, radius_of_maps
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
-from cryosgd_plugin.engines.validation.half_maps import half_map_curves, randomise_phases
+from cryosgd_plugin.engines.validation.half_maps import HalfMapCurves, half_map_curves, randomise_phases
 from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
-from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, Source, density, particles
+from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, WIDTH, Source, density, joined, particles
 
 CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0,
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
+
+# a second structure, with two blobs elsewhere
+OTHER = np.concatenate([BLOBS[:4], [[-35.0, -10, -20], [10, -35, -15.0]]])
 
 
 def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3, threads=1):
@@ -152,6 +155,74 @@ def test_an_image_stays_within_one_half():
     half = Refinement(CONFIG, table.take(rows), Source(source.stack[rows]), [density()]).half_set
     assert all(len(set(half[rows == image])) == 1 for image in range(40))
     assert np.bincount(half[np.unique(rows, return_index=True)[1]]).tolist() == [0, 20, 20]
+
+
+# ---- what the halves have in common
+def test_the_halves_references_are_the_same_below_the_shared_resolution_alone(run):
+    engine, _, _ = run
+    first, second = (fft3_centred(reference[0]) for reference in engine.references)
+    shared = shell_index_3d(BOX) < BOX * PIXEL / CONFIG.shared_resolution_a
+    assert first[shared] == pytest.approx(second[shared], abs=1e-4 * np.abs(first).max())
+    curve = fsc(engine.references[0, 0], engine.references[1, 0])
+    assert np.all(curve[:4] > 0.9999) and np.all(curve[4:] < 0.9999), curve
+
+
+def test_half_2_has_no_say_in_half_1_beyond_what_they_share(monkeypatch):
+    """Where neither their FSC nor a mask is made of both."""
+    falling = np.linspace(1, 0, BOX // 2 + 1)
+    curves = HalfMapCurves(falling, falling, falling, falling, len(falling))
+    monkeypatch.setattr(engine_module, "half_map_curves", lambda *args: curves)
+    source, table = particles(60, noise_sd=0.15, seed=3)
+    half = (1 + np.arange(60) % 2).astype(np.int8)
+    others = np.where(half[:, None, None] == 2, source.stack[::-1, ::-1], source.stack)
+    found = []
+    for images in (source.stack, others):
+        engine = Refinement(replace(CONFIG, mask="sphere", certificate_share=0),
+                            replace(table, rotations=None, shifts_a=None, half_set=half), Source(images), [density()])
+        next(engine.steps())
+        found.append(fft3_centred(engine.references[:, 0, ...][0]))
+    shared = shell_index_3d(BOX) < BOX * PIXEL / CONFIG.shared_resolution_a
+    scale = np.abs(found[0]).max()
+    assert np.abs(found[0] - found[1])[~shared].max() < 1e-5 * scale < np.abs(found[0] - found[1])[shared].max()
+
+
+# ---- classes of one reference
+@pytest.fixture(scope="module")
+def mixture():
+    """(Source, ParticleTable, structure 0 or 1 of each particle) of two structures that differ in two of six blobs."""
+    parts = [particles(200, noise_sd=0.15, seed=seed, blobs=blobs) for seed, blobs in ((3, BLOBS), (4, OTHER))]
+    table = replace(joined(*(table for _, table in parts)), rotations=None, shifts_a=None)
+    return Source(np.concatenate([source.stack for source, _ in parts])), table, np.repeat([0, 1], 200)
+
+
+def test_classes_of_one_reference_part_alike_in_both_halves(mixture):
+    source, table, truth = mixture
+    config = replace(CONFIG, classes=2, seed=3, iterations=5, certificate_share=0)
+    engine = Refinement(config, table, source, [density()])
+    steps = engine.steps()
+    record = next(steps)
+    # each has a random half of the particles, and so a map of its own
+    assert record["class_shares"] == [0.5, 0.5] and set(np.bincount(engine.results.structures)) == {200}
+    maps = fft3_centred(engine.references[0, 0]), fft3_centred(engine.references[0, 1])
+    assert np.abs(maps[0] - maps[1]).max() > 0.01 * np.abs(maps[0]).max()
+    # as a reference, what they begin with is the same in both halves, and nothing beyond its resolution is
+    curve = fsc(engine.references[0, 1], engine.references[1, 1])
+    start = engine.first_radius + 1
+    assert np.all(curve[:start] > 0.9999) and np.all(curve[start:] < 0.9999), curve
+    last = list(steps)[-1]
+    right = [np.mean(engine.results.structures[rows] == truth[rows]) for rows in engine.rows]
+    assert min(right) > 0.75 or max(right) < 0.25, right
+    assert last["change_class"] < 0.2 and record["change_class"] is None
+
+
+def test_classes_that_still_part_go_on_at_the_same_resolution():
+    record = dict(change_deg=0.1, width_deg=1.0, edge_deg=9.0, resolutions_a=[15.0, 15.0])
+    watch = Convergence(20, 240.0, classes=2)
+    for change in (None, 0.1, 0.05, 0.03):
+        watch.note(dict(record, change_class=change))
+        assert not watch.last
+    watch.note(dict(record, change_class=0.01))
+    assert watch.last
 
 
 def test_a_map_without_density_is_masked_with_the_sphere(monkeypatch):
@@ -302,10 +373,10 @@ def test_small_gains_add_up_and_each_class_counts():
         assert not watch.last
     watch = Convergence(20, 240.0, classes=2)
     for number in range(8):
-        watch.note(dict(moving, resolutions_a=[8.0, 20.0 - number]))
+        watch.note(dict(moving, change_class=0.0, resolutions_a=[8.0, 20.0 - number]))
         assert not watch.last
     for _ in range(2):
-        watch.note(dict(moving, resolutions_a=[8.0, 13.0]))
+        watch.note(dict(moving, change_class=0.0, resolutions_a=[8.0, 13.0]))
     assert watch.last
     never = Convergence(20, 240.0)
     for _ in range(2):
@@ -331,7 +402,7 @@ def test_what_the_halves_share_follows_a_coarse_start(initial, given, shared):
     (dict(diameter_a=500.0), "diameter"), (dict(initial_resolution_a=3.0), "Nyquist"),
     (dict(shared_resolution_a=20.0), "share"), (dict(search="clever"), "search"), (dict(marginal="x"), "marginal"),
     (dict(deviations=0.0), "deviations"), (dict(bound="none"), "choose of own, strongest"),
-    (dict(iterations=0), "iterations"), (dict(classes=0), "references"),
+    (dict(iterations=0), "iterations"), (dict(classes=0), "classes"),
     (dict(seed=-1), "seed"),
     (dict(max_particles=1), "max particles"), (dict(shift_range_a=-1.0), "shift range"),
     (dict(kernel="cubic"), "kernel 'cubic' is unknown; choose of trilinear, gaussian"),

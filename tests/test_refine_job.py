@@ -1,6 +1,7 @@
 """A refinement in its folder: results, continuing, refusals; the command line."""
 import argparse
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from cryosgd_plugin.core.masks import has_hard_edge, soft_sphere
 from cryosgd_plugin.core.shells import fsc
 from cryosgd_plugin.engines.mask import dynamic_mask
 from cryosgd_plugin.engines.refine import search as search_module
+from cryosgd_plugin.engines.refine.asymmetry import Asymmetry
 from cryosgd_plugin.engines.refine.config import RefineConfig
 from cryosgd_plugin.engines.refine.engine import Refinement
 from cryosgd_plugin.engines.refine.memory import check_memory, memory_needed_gb
@@ -25,7 +27,9 @@ from cryosgd_plugin.io.star import read_particles, write_particles
 from cryosgd_plugin.io.star_tables import read_table
 from cryosgd_plugin.io.undistort import distorted_shifts, undistorted
 from cryosgd_plugin.io.volumes import read_volume, write_volume
+from cryosgd_plugin.job import refine as refine_job
 from cryosgd_plugin.job.refine import RefineJob, odd_halves, repeated
+from cryosgd_plugin.job.refine_summary import symmetry_words
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
 from cryosgd_plugin.tests.test_bounded_search import run, sample
 
@@ -210,6 +214,43 @@ def test_a_coarse_start_is_shared_by_itself():
     table = SimpleNamespace(pixel_size=PIXEL, box_size=BOX)
     for more, shared in (([], 50.0), (["--shared-resolution", "70"], 70.0)):
         assert make_config(parser.parse_args([*words, *more]), table).shared_resolution_a == shared
+
+
+def test_classes_go_with_their_references(data, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    table = SimpleNamespace(pixel_size=PIXEL, box_size=BOX)
+    for maps, words, classes in ((1, [], 1), (1, ["--classes", "3"], 3), (3, [], 3), (3, ["--classes", "3"], 3)):
+        words = ["refine", "x.star", "--reference", *["map.mrc"] * maps, "-o", "run", *words]
+        assert make_config(parser.parse_args(words), table).classes == classes
+    assert command(data, tmp_path / "out", "--classes", "2", "--max-particles", "60", "--certificate-share", "0") == 0
+    results = ResultFolder(tmp_path / "out")
+    assert len(results.job()["references"]) == 1 and results.history()[0]["class_shares"] == pytest.approx(
+        [0.5] * 2, abs=0.02)
+    assert not np.array_equal(*(read_volume(results.volume(k))[0] for k in range(2)))
+    assert main(["refine", str(data / "particles.star"), "--reference", *[str(data / "map.mrc")] * 2, "--classes", "3",
+                 "-o", str(tmp_path / "none"), *OPTIONS]) == 1
+    assert "2 references were given for 3 classes" in capsys.readouterr().err
+
+
+def test_a_symmetry_in_doubt_is_in_the_summary(finished, data, tmp_path, monkeypatch):
+    """Of a run whose iterations are through, but not what follows them."""
+    shutil.copytree(finished, tmp_path / "out")
+    (tmp_path / "out" / "summary.json").unlink()
+    doubt = Asymmetry(gain=2.5, error=0.1, share=0.3, resolution_a=30.0)
+    monkeypatch.setattr(refine_job, "asymmetry", lambda engine, k: doubt)
+    assert command(data, tmp_path / "out", "--continue") == 0
+    summary = ResultFolder(tmp_path / "out").summary()
+    assert "The particles may not have C1: a map without it explains those of the other half better" in (
+        summary["outcome"]) and "by 2.5 ± 0.1 nats each" in summary["outcome"]
+    assert summary["asymmetry"][0]["found"] is True
+
+
+def test_a_symmetry_is_doubted_class_by_class():
+    config = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, symmetry="C4", classes=3)
+    sure, unsure = (Asymmetry(gain=2.5, error=error, share=0.3, resolution_a=30.0) for error in (0.1, 1.0))
+    (words,) = symmetry_words(config, [None, sure, unsure])
+    assert words.startswith("The particles of class 2 may not have C4")
 
 
 def test_bad_maps_are_refused(data, tmp_path, capsys):

@@ -85,7 +85,7 @@ def test_while_the_run_goes_on(run_viewer):
         assert view.start == -1 and view.refreshable
         figure = drawn(viewer, "showFsc")
         assert curve_labels(figure) == ["iteration 3"]
-        assert "below 1/40 Å: agreement there is no evidence" in figure.texts[0].get_text()
+        assert "below 1/25 Å: agreement there is no evidence" in figure.texts[0].get_text()
         at, = (line for line in figure.axes[0].lines if line.get_label().startswith("iteration 3"))
         np.testing.assert_allclose(at.get_ydata(), records(3)[-1]["fsc"][0])
         np.testing.assert_allclose(at.get_xdata()[1], 1 / (16 * 5.0))
@@ -96,7 +96,7 @@ def test_while_the_run_goes_on(run_viewer):
         assert "iteration 3" == drawn(viewer, "showSpectra")._suptitle.get_text()
         assert "same best pose in 3 of 4" in drawn(viewer, "showCertificate").axes[0].get_title()
         history = drawn(viewer, "showHistory")
-        assert "3 iterations in 30 s; the halves agree to 16 Å" in history._suptitle.get_text()
+        assert "3 iterations in 30 s; the halves agree to 16.0 Å" in history._suptitle.get_text()
         assert [axes.get_title() for axes in drawn(viewer, "showProgress").axes] == [
             "iteration 1\n20 Å", "iteration 2\n18 Å", "iteration 3\n16 Å"]
         for name in ("showHalves", "showMask"):

@@ -50,11 +50,12 @@ class CryosgdRefineViewer(RunViewer):
                 "showCertificate": self._certificateViews, "showSpectra": self._spectraViews}
 
     def _fscNote(self):
-        shared = ((self._folder().job() or {}).get("parameters") or {}).get("shared_resolution_a")
-        if shared is None:
+        # finer than what the references share later on
+        start = ((self._folder().job() or {}).get("parameters") or {}).get("initial_resolution_a")
+        if start is None:
             return "Between maps of independent half-sets."
-        return ("Between maps of independent half-sets, whose references were the same below "
-                f"1/{shared:g} Å: agreement there is no evidence.")
+        return ("Between maps of independent half-sets, which began with the same reference below "
+                f"1/{start:g} Å: agreement there is no evidence.")
 
     def _angles(self, folder, structures):
         values = particle_values(folder, structures, scores=())

@@ -29,6 +29,9 @@ def add_parser(subparsers):
     parser.add_argument("particles", metavar="PARTICLES.star", help="RELION STAR file (3.0 or 3.1) with CTF values")
     parser.add_argument("--reference", nargs="+", required=True, metavar="MAP.mrc",
                         help="the map to begin with; several make as many classes")
+    parser.add_argument("--classes", type=int, metavar="K",
+                        help="so many classes of one reference, which begin with random parts of the particles "
+                             "(default: one for each reference)")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="run folder")
     parser.add_argument("--mask", metavar="MASK", default="dynamic",
                         help="'dynamic' after each map, 'sphere' of the diameter, or an MRC file (default %(default)s)")
@@ -56,7 +59,7 @@ def run(arguments) -> int:
 def make_config(arguments, table) -> RefineConfig:
     """The frozen settings of a command line and a particle table."""
     values = given_settings(arguments, RefineConfig, table)
-    values.update(classes=len(arguments.reference),
+    values.update(classes=len(arguments.reference) if arguments.classes is None else arguments.classes,
                   mask=arguments.mask if arguments.mask in ("dynamic", "sphere") else "map")
     if values.get("search") == "local" and "shift_range_a" not in values:
         # the shifts that the particles have lie within, and as far around them as asked for

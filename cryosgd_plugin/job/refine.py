@@ -14,7 +14,7 @@ from ..core.errors import InputError
 from ..core.evidence import agreement
 from ..core.masks import check_mask, check_mask_frame, has_hard_edge
 from ..engines.refine.asymmetry import asymmetry
-from ..engines.refine.config import RefineConfig
+from ..engines.refine.config import RefineConfig, check_references
 from ..engines.refine.engine import Refinement
 from ..engines.refine.halves import odd_halves_warning
 from ..engines.refine.memory import SOURCE_SHARE, check_gpu_memory, check_memory
@@ -39,7 +39,8 @@ class RefineJob(EngineJob):
     """One run of the refinement engine in a run folder; a context manager, which holds the folder's lock.
 
     folder : run folder. table : ParticleTable; its half-sets are kept, its poses read for a local search only.
-    references : paths of the maps to begin with, one a class. mask : path of a mask, where config.mask is "map".
+    references : paths of the maps to begin with, one for each class or one for all. mask : path of a mask, where
+    config.mask is "map".
     source_file : noted in job.json. resume : go on from the folder's checkpoint where there is one, else start.
     Raises InputError for whatever is wrong with the input, before computing.
     """
@@ -170,8 +171,7 @@ class RefineJob(EngineJob):
 
     def _read_references(self, paths):
         config = self.config
-        if len(paths) != config.classes:
-            raise InputError(f"{len(paths)} references were given for {config.classes} classes; give one for each")
+        check_references(len(paths), config.classes)
         maps = []
         for path in paths:
             volume, pixel_size = read_volume(path)

@@ -21,6 +21,12 @@ SPARSE_TV = SparseTVConfig()
 SHARED_A = 40.0
 
 
+def check_references(count: int, classes: int) -> None:
+    """InputError unless there is one reference for each class, or one for all of them."""
+    need(count in (1, classes), f"{count} references were given for {classes} classes; give one for each class, or one "
+         "for all")
+
+
 @dataclass(frozen=True)
 class RefineConfig(Settings):
     """Settings of the branch-and-bound refinement (paper 0 §0.3).
@@ -28,7 +34,7 @@ class RefineConfig(Settings):
     pixel_size : Å/px of the particles; box_size : px. Both come from the data and have no default.
     diameter_a : particle diameter in Å; images are masked to it, softly.
     symmetry : point group in RELION's names, imposed throughout.
-    classes : number of references.
+    classes : number of maps that compete for the particles; of one reference they begin with random parts of these.
     initial_resolution_a : Å, to which references are low-passed before anything is compared with them.
     shared_resolution_a : Å; coarser than that the references of both halves are made the same. None takes SHARED_A, or
         the initial resolution where that is coarser.
@@ -98,7 +104,7 @@ class RefineConfig(Settings):
         need(self.shared_resolution_a >= self.initial_resolution_a,
               f"the halves would share what is coarser than {self.shared_resolution_a:g} Å, beyond the initial "
               f"resolution of {self.initial_resolution_a:g} Å; give {self.initial_resolution_a:g} Å or more")
-        need(1 <= self.classes <= 50, f"{self.classes} references were given; give 1 to 50")
+        need(1 <= self.classes <= 50, f"{self.classes} classes were asked for; give 1 to 50")
         need(self.deviations > 0, f"the bound's {self.deviations} standard deviations must be positive; paper 0 has 4")
         need(0 < self.local_angle_deg <= 180,
              f"a local search of {self.local_angle_deg:g}° makes no sense; give more than 0 and at most 180")

@@ -58,9 +58,10 @@ class Refinement:
     """One run: `steps()` yields a record after each iteration.
 
     table : ParticleTable; source : `images(rows, box)`; references : (K, box, box, box), at the particles' box, in any
-    units. threads : images worked on at a time. xp : numpy, or cupy to pose the particles, add them up and make maps on
-    the current GPU, one half after the other; what this object holds stays on the host. mask : (box, box, box) in
-    [0, 1] where config.mask is "map".
+    units; or one for all K classes, which begin with the maps of random parts of the particles that it has posed.
+    threads : images worked on at a time. xp : numpy, or cupy to pose the particles, add them up and make maps on the
+    current GPU, one half after the other; what this object holds stays on the host. mask : (box, box, box) in [0, 1]
+    where config.mask is "map".
     half_set : (n,) 1 or 2; rows : of each half. results : ParticleResults. After an iteration: halves (2, K, …)
     unregularised maps, whole (K, …) the regularised ones of both, curves [HalfMapCurves] of each class within
     curve_mask, spectra [ShellSpectra] of each class, mask : of the next references.
@@ -192,13 +193,29 @@ class Refinement:
                      for half, (poser, blocks) in enumerate(zip(posers, posed))]
         return list(sums), posed[0] + posed[1], certified[0] or certified[1]
 
+    @property
+    def _parting(self):
+        """Whether this iteration makes several classes of one reference, from random parts of the particles."""
+        return self.references.shape[1] < self.config.classes
+
+    def _blocks_of_parts(self, half, drawn):
+        """(k, rows) of blocks of the rows drawn of a half-set; k : the class they make, None where poses tell it."""
+        if not self._parting:
+            return [(None, rows) for rows in self.blocks(drawn)]
+        classes = self.config.classes
+        part = np.random.default_rng([self.config.seed, half, 11]).permutation(np.arange(len(drawn)) % classes)
+        return [(k, rows) for k in range(classes) for rows in self.blocks(drawn[part == k])]
+
     def _pose_half(self, half, drawn, poser):
         """(HalfSums, [(rows, PosedImages)]) of the rows drawn of one half-set."""
         config, radius = self.config, poser.preparer.radius
         sums = HalfSums(config.classes, len(self.table.optics), radius, self.radius, self.xp)
-        posed = []
-        for rows, images in self._read(self.blocks(drawn), poser.phases):
-            result = poser.add(images, self.table, rows, self._noise_of(half, rows), sums)
+        posed, blocks = [], self._blocks_of_parts(half, drawn)
+        for (k, _), (rows, images) in zip(blocks, self._read([rows for _, rows in blocks], poser.phases)):
+            noise, of = self._noise_of(half, rows), sums if k is None else sums.of_class(k)
+            result = poser.add(images, self.table, rows, noise, of)
+            if k is not None:
+                result = result.in_class(k, config.classes)
             self.results.keep(rows, result, self.operators)
             posed.append((rows, result))
         sums.to_host()
@@ -280,7 +297,8 @@ class Refinement:
             search = local(levels, self.results.rotations, self.results.shifts_a, self.operators,
                            angle_deg=config.local_angle_deg, shift_a=config.local_shift_a, **common)
         else:
-            search = self._search(levels, shrinkage=np.clip(self.shrinkage[:, :self.radius + 1], LEAST_SHRINKAGE, 1),
+            search = self._search(levels, shrinkage=np.clip(self.shrinkage[:len(references), :self.radius + 1],
+                                                          LEAST_SHRINKAGE, 1),
                                   exhaustive=config.search == "exhaustive", deviations=config.deviations,
                                   bound=config.bound,
                                   most_children=None if self.convergence.last else EARLY_CHILDREN, **common)
@@ -312,7 +330,8 @@ class Refinement:
             self.mask = self._mask_of(wiener.mean(axis=(0, 1)))
         last = self.convergence.last
         regularised = self._regulariser.halves(wiener, sums, self.halves, curves, radius, self.curve_mask, last)
-        shared = config.extent_a / config.shared_resolution_a
+        # classes that chance has parted begin, as references do, alike in both halves: else they would part differently
+        shared = self.first_radius + 1 if self._parting else config.extent_a / config.shared_resolution_a
         self.references = np.stack([share_low(first * self.mask, second * self.mask, shared)
                                     for first, second in zip(*regularised)], axis=1)
         self.whole = self._whole(sums, curves, radius, last)
@@ -408,6 +427,7 @@ class Refinement:
             entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
             edge_deg=float(np.degrees(config.extent_a / self.radius / config.diameter_a)),
             change_deg=_median(results.change_deg[rows]), change_a=_median(results.change_a[rows]),
+            change_class=_mean(results.change_class[rows]),
             class_shares=[float(share) for share in results.class_mass[rows].mean(axis=0)],
             **self._regulariser.record())
 
@@ -421,6 +441,10 @@ def low_passed(volume, radius: int):
 def _low_pass(shells, radius):
     edge = np.clip((radius + 1 - shells.astype(np.float32)) / 2, 0, 1)
     return (0.5 - 0.5 * np.cos(np.pi * edge)).astype(np.float32)
+
+
+def _mean(values):
+    return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
 def _median(values):

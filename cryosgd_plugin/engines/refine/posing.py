@@ -1,7 +1,8 @@
 """The E-step on a block of images of one half-set: search, climb, and what the next map and noise are made of."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -42,6 +43,11 @@ class PosedImages:
     capped: np.ndarray
     scored: np.ndarray
 
+    def in_class(self, k: int, classes: int) -> "PosedImages":
+        """The same of images that were posed by the one map there is, and belong to class k of several."""
+        structures = np.full(len(self.structures), k)
+        return replace(self, structures=structures, class_mass=np.eye(classes)[structures])
+
 
 class HalfSums:
     """What a half-set's images add up to, in one asymmetric unit each.
@@ -56,6 +62,13 @@ class HalfSums:
         self.numerator, self.weight = xp.zeros(shape, np.complex64), xp.zeros(shape, np.float32)
         self.residual, self.images = np.zeros((groups, radius + 1)), np.zeros(groups, int)
         self.linear, self.square = (np.zeros((classes, radius_searched + 1)) for _ in range(2))
+
+    def of_class(self, k: int) -> "HalfSums":
+        """The sums of one class alone, as a view: what is added to them is added to these."""
+        part = copy(self)
+        part.numerator, part.weight, part.linear, part.square = (
+            values[k:k + 1] for values in (self.numerator, self.weight, self.linear, self.square))
+        return part
 
     def to_host(self) -> None:
         """Bring the sums from the GPU, where they lie there; that is all that is added to them."""

@@ -53,11 +53,12 @@ def round_references(engine) -> list:
     advice = ("Compare slices of the result with what you expect." if finer >= present else
               f"Begin finer, at {finer:g} Å say, as far as the reference can be trusted.")
     sentences = []
-    for k in range(config.classes):
+    count = engine.references.shape[1]
+    for k in range(count):
         volume = engine.references[:, k].mean(axis=0) * engine.sphere
         energy = orientation_energy(volume, engine.first_radius, noise, ctf2)[-1]
         if energy < ENOUGH:
-            which = "The reference" if config.classes == 1 else f"Reference {k + 1}"
+            which = "The reference" if count == 1 else f"Reference {k + 1}"
             sentences.append(f"{which} is nearly round at {present:g} Å, where the refinement begins: an image prefers "
                              f"its orientation to any other by {energy:.2g} nats only, and all may settle at a smooth "
                              f"shell. {advice}")

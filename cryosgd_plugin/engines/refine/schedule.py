@@ -22,6 +22,8 @@ SLOW_GROWTH, FAST_GROWTH = (1, 0.1), (2, 0.25)
 # edge by half of the resolution in use: of broad posteriors the width alone says nothing (apoferritin's would have
 # ended an ångström early)
 SETTLED = 0.3
+# classes still part where a particle's share in them changes by more than this, on average
+PARTING = 0.02
 
 
 def radius_of_maps(radius: int, box_size: int, last: bool) -> int:
@@ -90,7 +92,9 @@ class Convergence:
         self.whole += 1
         still = SETTLED * min(record["width_deg"], record["edge_deg"])
         settled = record["change_deg"] is not None and record["change_deg"] < still
-        if self.since >= PATIENCE or (self.since >= 1 and settled):
+        # several classes may part for long at the same resolution
+        parting = len(self.best) > 1 and (record["change_class"] is None or record["change_class"] > PARTING)
+        if not parting and (self.since >= PATIENCE or (self.since >= 1 and settled)):
             self.last, self.reason = True, ("the resolution and the poses no longer changed" if settled else
                                             "the resolution no longer got better")
         elif self.whole >= self.iterations:
