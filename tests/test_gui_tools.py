@@ -21,6 +21,7 @@ from cryosgd_plugin.core.symmetry import symmetrise
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdSimulate
 from cryosgd_plugin.tests.abinitio_samples import BLOBS, density
+from cryosgd_plugin.tests.protocol_project import run_with
 from cryosgd_plugin.tests.test_gui import session  # noqa: F401  (a fixture)
 
 BOX, PIXEL = 32, 6.0
@@ -36,12 +37,8 @@ def map_with_halves(project, folder):
     halves = [truth + rng.normal(0, 0.05, truth.shape).astype(np.float32) for _ in range(2)]
     for name, voxels in (("map", np.mean(halves, axis=0)), ("half1", halves[0]), ("half2", halves[1])):
         write_volume(folder / f"{name}.mrc", voxels, PIXEL)
-    holder = project.newProtocol(ProtCryosgdSimulate)
-    holder.setObjLabel("map in C3")
-    project.saveProtocol(holder)
-    holder._defineOutputs(outputVolume=volume_object(
-        str(folder / "map.mrc"), PIXEL, [str(folder / f"half{number}.mrc") for number in (1, 2)]))
-    return holder
+    paths = [str(folder / f"half{number}.mrc") for number in (1, 2)]
+    return run_with(project, "map in C3", outputVolume=volume_object(str(folder / "map.mrc"), PIXEL, paths))
 
 
 def star_of_two_classes(project, of):

@@ -23,7 +23,7 @@ BUTTONS = {
     "CryosgdRefineViewer": {
         **OF_RUNS,
         "showMask": (VOLUME, "mask"),
-        "showSpectra": (FIGURE, "class 1, iteration"),
+        "showSpectra": (FIGURE, ", iteration "),
         "showCertificate": (FIGURE, "same best pose"),
         "showParticles": (FIGURE, "width of the best pose"),
     },
