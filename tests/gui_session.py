@@ -178,8 +178,16 @@ class GuiSession:
         self.shot(name)
         return opened
 
-    def open_every_eye(self, form, hidden=()):
+    def told(self, form, name, words):
+        """Press the eye beside a line of a viewer's form, which says in a message why there is nothing to show."""
+        form.widgetDict[name]._visualizeVar()
+        self.wait(lambda: any(words in text for _, text in self.dialogs), 10, f"the message of {name}")
+        self.dialogs[:] = [(title, text) for title, text in self.dialogs if words not in text]
+
+    def open_every_eye(self, form, hidden=(), empty=None):
         """Open what each button of a viewer's form opens; it shall have all BUTTONS but the hidden ones and no other.
+
+        empty : {button: words of the message that comes instead of a window}
         """
         viewer = form.protocol
         wanted = BUTTONS[type(viewer).__name__]
@@ -187,6 +195,9 @@ class GuiSession:
                    if isinstance(getattr(widget, "param", None), LabelParam) and viewer.evalParamCondition(name)]
         assert sorted(offered) == sorted(set(wanted) - set(hidden)), "viewer_buttons.BUTTONS says what each opens"
         for name in offered:
+            if name in (empty or {}):
+                self.told(form, name, empty[name])
+                continue
             before, (window_class, words) = len(self.windows), wanted[name]
             self.open_eye(form, name)
             for opened in self.windows[before:]:        # some open one for each class

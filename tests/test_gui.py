@@ -109,12 +109,11 @@ def test_from_particles_to_a_map(session):
     assert session.refreshed(run).isActive(), "the run still goes on while the volume is shown"
     history = session.open_eye(viewer, "showHistory")
     history.close()
-    viewer.widgetDict["showFsc"]._visualizeVar()
-    session.wait(lambda: any("no FSC yet" in text for _, text in session.dialogs), 10, "the message of the FSC button")
+    session.told(viewer, "showFsc", "no FSC yet")
 
     # stop, once there is a checkpoint to go on from
     session.wait(lambda: ResultFolder(folder_path).path(CHECKPOINT), 240, "the first checkpoint")
-    session.answers["Confirm STOP"] = "Yes"
+    session.answers["There are some warnings", "Confirm STOP"] = "Yes"
     session.press(ACTION_STOP, run)
     session.wait(lambda: session.refreshed(run).isAborted(), 60, "the stop")
     session.wait(lambda: ResultFolder(folder_path).writer() is None, 30, "the end of the engine's process")
@@ -164,4 +163,4 @@ def test_from_particles_to_a_map(session):
         session.pump(0.5)
         assert len(session.windows) == before + 1 and isinstance(session.windows[-1], window_class)
         session.windows[-1].close()
-    assert [title for title, _ in session.dialogs] == ["There are some warnings", "Not there yet", "Confirm STOP"]
+    assert [title for title, _ in session.dialogs] == ["There are some warnings", "Confirm STOP"]

@@ -17,7 +17,9 @@ from cryosgd_plugin.convert import volume_object
 from cryosgd_plugin.core.hand import flip_volume
 from cryosgd_plugin.io.result_folder import ResultFolder
 from cryosgd_plugin.io.volumes import read_volume, write_volume
+from cryosgd_plugin.protocols import ProtCryosgdRefine
 from cryosgd_plugin.tests.protocol_project import run_with
+from cryosgd_plugin.tests.refine_samples import finish, new_refinement
 from cryosgd_plugin.tests.test_gui import session  # noqa: F401  (a fixture)
 
 
@@ -47,8 +49,7 @@ def test_a_refinement_of_two_classes_and_all_that_its_viewer_shows(session, tmp_
     assert "Reference map" in text and "diameter" in text, "what has no default is asked for"
     # as the button beside the list does when maps are chosen
     form.widgetDict["inputVolumes"].set([Pointer(of, extended="outputVolume") for of in (simulated, mirrored)])
-    session.fill(form, particleDiameter=140.0, initialResolution=50.0, iterations=2, numberOfThreads=2,
-                 certificateShare=2.0)
+    session.fill(form, particleDiameter=140.0, initialResolution=50.0, iterations=2, numberOfThreads=2)
     session.place(form, "900x760+200+60")
     session.shot("form_refine")
     assert form.protocol.inputMask.get() is None, "the selected run's map is no mask"
@@ -56,7 +57,8 @@ def test_a_refinement_of_two_classes_and_all_that_its_viewer_shows(session, tmp_
     folder_path = os.path.join(session.window.project.path, run._getExtraPath("run"))
 
     # look while it goes on
-    session.wait(lambda: os.path.isdir(folder_path) and ResultFolder(folder_path).history(), 300, "the first iteration")
+    session.wait(lambda: os.path.isdir(folder_path) and ResultFolder(folder_path).progress_volumes(1), 300,
+                 "the second class's map of the first iteration")
     engine = ResultFolder(folder_path).writer()
     os.kill(engine, signal.SIGSTOP)     # or it could end while the windows open
     try:
@@ -74,24 +76,39 @@ def test_a_refinement_of_two_classes_and_all_that_its_viewer_shows(session, tmp_
             assert words in words_of(opened), (name, words_of(opened))
             opened.close()
         assert session.refreshed(run).isActive()
-        viewer.widgetDict["showMask"]._visualizeVar()
-        session.wait(lambda: any("no mask yet" in text for _, text in session.dialogs), 10, "the mask's message")
-        session.dialogs.clear()
-        viewer.close()
+        session.told(viewer, "showMask", "no mask yet")
     finally:
         os.kill(engine, signal.SIGCONT)
     run = session.wait_status(run, ("finished",), 300)
     assert [volume.hasHalfMaps() for volume in run.outputVolumes] == [True, True]
     window.refresh()
     assert window.volumes[0][1]().label == "class 1, final volume", "the open window follows the run"
-    window.close()
+    viewer.close()
 
     session.press(ACTION_RESULTS, run)
     viewer = session.newest(FormWindow)
     session.place(viewer, "700x620+40+40")
     session.shot("viewer_form")
-    session.open_every_eye(viewer)
+    # so coarse a grid is searched in one level
+    session.open_every_eye(viewer, empty={"showCertificate": "holds no certificate"})
     assert session.dialogs == []
+
+
+def test_the_certificate_of_a_search_in_levels(session):  # noqa: F811
+    from pyworkflow.gui.form import FormWindow
+
+    from cryosgd_plugin.tests.gui_session import words_of
+    from cryosgd_plugin.tests.viewer_buttons import BUTTONS
+    from cryosgd_plugin.viewers import CryosgdRefineViewer
+
+    run = session.window.project.newProtocol(ProtCryosgdRefine)
+    session.window.project.saveProtocol(run)
+    run.makePathsAndClean()
+    with new_refinement(run._getExtraPath("run"), iterations=4) as folder:
+        finish(folder)
+    CryosgdRefineViewer(project=session.window.project, protocol=run, parent=session.window).visualize(run)
+    opened = session.open_eye(session.newest(FormWindow), "showCertificate")
+    assert BUTTONS["CryosgdRefineViewer"]["showCertificate"][1] in words_of(opened)
 
 
 def take_first(dialog):
