@@ -59,4 +59,4 @@ lint: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .demo .chaining build dist *.egg-info
+	rm -rf .venv .demo .chaining screenshots build dist *.egg-info

@@ -7,12 +7,16 @@ import tkinter as tk
 from pathlib import Path
 from tkinter.font import Font
 
+from matplotlib.text import Text
 from PIL import ImageGrab
 from pyworkflow.gui import Window, gui
 from pyworkflow.gui.dialog import Dialog
+from pyworkflow.protocol.params import LabelParam
 
 from pyworkflow.gui.project import ProjectWindow  # isort: skip; before form, which it imports in a circle
 from pyworkflow.gui.form import FormWindow
+
+from cryosgd_plugin.tests.viewer_buttons import BUTTONS
 
 GEOMETRY = "1300x900+0+0"
 DIALOG_MS = 300
@@ -164,6 +168,42 @@ class GuiSession:
         self.view._runActionClicked(action)
         self.pump(0.5)
 
+    def open_eye(self, form, name):
+        """Press the eye beside a line of a viewer's form; returns the window that it opens, with a screenshot of it."""
+        before = len(self.windows)
+        form.widgetDict[name]._visualizeVar()
+        self.wait(lambda: len(self.windows) > before, 20, f"the window of {name}")
+        opened = self.windows[-1]
+        opened.root.lift()
+        self.shot(name)
+        return opened
+
+    def told(self, form, name, words):
+        """Press the eye beside a line of a viewer's form, which says in a message why there is nothing to show."""
+        form.widgetDict[name]._visualizeVar()
+        self.wait(lambda: any(words in text for _, text in self.dialogs), 10, f"the message of {name}")
+        self.dialogs[:] = [(title, text) for title, text in self.dialogs if words not in text]
+
+    def open_every_eye(self, form, hidden=(), empty=None):
+        """Open what each button of a viewer's form opens; it shall have all BUTTONS but the hidden ones and no other.
+
+        empty : {button: words of the message that comes instead of a window}
+        """
+        viewer = form.protocol
+        wanted = BUTTONS[type(viewer).__name__]
+        offered = [name for name, widget in form.widgetDict.items()
+                   if isinstance(getattr(widget, "param", None), LabelParam) and viewer.evalParamCondition(name)]
+        assert sorted(offered) == sorted(set(wanted) - set(hidden)), "viewer_buttons.BUTTONS says what each opens"
+        for name in offered:
+            if name in (empty or {}):
+                self.told(form, name, empty[name])
+                continue
+            before, (window_class, words) = len(self.windows), wanted[name]
+            self.open_eye(form, name)
+            for opened in self.windows[before:]:        # some open one for each class
+                assert type(opened).__name__ == window_class and words in words_of(opened), (name, words_of(opened))
+                opened.close()
+
     def _watch_dialogs(self):
         """Answer dialogs, which block their caller until a button is pressed."""
         for dialog in self.dialogs_shown():
@@ -183,6 +223,13 @@ class GuiSession:
             button = next(b for b in _widgets(dialog) if isinstance(b, tk.Button) and b.cget("text") == wanted)
             button.invoke()
         self.root.after(DIALOG_MS, self._watch_dialogs)
+
+
+def words_of(window):
+    """What stands in a viewer's window: the rows of a table, or all texts of a figure."""
+    if hasattr(window, "texts"):
+        return " | ".join(word for row in window.texts() for word in row)
+    return " | ".join(text.get_text() for text in window.figure.findobj(Text) if text.get_text())
 
 
 def keep_picture(name):

@@ -87,6 +87,15 @@ class Project(BaseTest):
         return protocol
 
 
+def run_with(project, label, **outputs):
+    """A run of a project that has these outputs and never ran."""
+    protocol = project.newProtocol(ProtCryosgdSimulate)
+    protocol.setObjLabel(label)
+    project.saveProtocol(protocol)
+    protocol._defineOutputs(**outputs)
+    return protocol
+
+
 def relations(protocol, parent):
     """{(relation, id of the output)} that a protocol has noted of another one's outputs."""
     return {(row["name"], row["object_child_id"]) for row in protocol.getRelations()

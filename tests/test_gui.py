@@ -41,14 +41,6 @@ def session(tmp_path, monkeypatch, request):
     os.chdir(here)
 
 
-def open_eye(session, form, name, window_class):
-    """Press the eye beside a line of a viewer's form; returns the window that it opens."""
-    before = len(session.windows)
-    form.widgetDict[name]._visualizeVar()
-    session.wait(lambda: len(session.windows) > before, 20, f"the window of {name}")
-    return session.newest(window_class)
-
-
 def run_undisturbed(run, folder):
     """The same run in one go by the command line; its ResultFolder."""
     from cryosgd_plugin.protocols.protocol_ab_initio import _words
@@ -112,20 +104,16 @@ def test_from_particles_to_a_map(session):
     viewer = session.newest(FormWindow)
     session.place(viewer, "700x520+40+40")
     session.shot("viewer_form")
-    window = open_eye(session, viewer, "showVolume", VolumeWindow)
-    session.shot("volume_while_running")
+    window = session.open_eye(viewer, "showVolume")
     shown_before = len(window.volumes)
     assert session.refreshed(run).isActive(), "the run still goes on while the volume is shown"
-    history = open_eye(session, viewer, "showHistory", FigureWindow)
-    session.place(history, "1150x700+60+60")
-    session.shot("history_while_running")
+    history = session.open_eye(viewer, "showHistory")
     history.close()
-    viewer.widgetDict["showFsc"]._visualizeVar()
-    session.wait(lambda: any("no FSC yet" in text for _, text in session.dialogs), 10, "the message of the FSC button")
+    session.told(viewer, "showFsc", "no FSC yet")
 
     # stop, once there is a checkpoint to go on from
     session.wait(lambda: ResultFolder(folder_path).path(CHECKPOINT), 240, "the first checkpoint")
-    session.answers["Confirm STOP"] = "Yes"
+    session.answers["There are some warnings", "Confirm STOP"] = "Yes"
     session.press(ACTION_STOP, run)
     session.wait(lambda: session.refreshed(run).isAborted(), 60, "the stop")
     session.wait(lambda: ResultFolder(folder_path).writer() is None, 30, "the end of the engine's process")
@@ -158,11 +146,10 @@ def test_from_particles_to_a_map(session):
     assert window.shown == len(window.volumes) - 1 and np.isfinite(window.picture.data.survey.sigma)
     for name, window_class in (("showFsc", FigureWindow), ("showDirections", FigureWindow),
                                ("showHistory", FigureWindow), ("showSummary", TableWindow)):
-        opened = open_eye(session, viewer, name, window_class)
-        session.place(opened, "1150x700+60+60")
-        session.shot(name)
+        opened = session.open_eye(viewer, name)
+        assert isinstance(opened, window_class)
         opened.close()
-    halves = open_eye(session, viewer, "showHalves", VolumeWindow)
+    halves = session.open_eye(viewer, "showHalves")
     assert [label for label, _ in halves.volumes] == ["final volume", "half 1", "half 2"]
 
     # outputs, opened as an object is from the run's summary
@@ -176,4 +163,4 @@ def test_from_particles_to_a_map(session):
         session.pump(0.5)
         assert len(session.windows) == before + 1 and isinstance(session.windows[-1], window_class)
         session.windows[-1].close()
-    assert [title for title, _ in session.dialogs] == ["There are some warnings", "Not there yet", "Confirm STOP"]
+    assert [title for title, _ in session.dialogs] == ["There are some warnings", "Confirm STOP"]

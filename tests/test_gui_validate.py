@@ -12,7 +12,7 @@ pytest.importorskip("tkinter", reason="the GUI needs Tk")
 pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.skipif(
     not os.environ.get("DISPLAY"), reason="needs a display: start Xvfb and set DISPLAY (.ci/run does both)")]
 
-from cryosgd_plugin.tests.test_gui import open_eye, session  # noqa: F401  (a fixture)
+from cryosgd_plugin.tests.test_gui import session  # noqa: F401  (a fixture)
 from cryosgd_plugin.tests.validation_samples import HALVES, PIXEL, write_samples
 
 
@@ -24,9 +24,6 @@ def test_a_validation_and_all_that_its_viewer_shows(session, tmp_path, monkeypat
 
     from cryosgd_plugin.io.volumes import read_volume, write_volume
     from cryosgd_plugin.protocols import ProtCryosgdImportParticles
-    from cryosgd_plugin.viewers import tk_figure
-    from cryosgd_plugin.viewers.tk_table import TableWindow
-    from cryosgd_plugin.viewers.volume_window import VolumeWindow
 
     write_samples(tmp_path)
     halves = [str(tmp_path / name) for name in HALVES]
@@ -57,19 +54,14 @@ def test_a_validation_and_all_that_its_viewer_shows(session, tmp_path, monkeypat
     viewer = session.newest(FormWindow)
     session.place(viewer, "700x620+40+40")
     session.shot("viewer_form")
-    for name, window_class in (
-            ("showVolume", VolumeWindow), *((name, tk_figure.FigureWindow) for name in (
-                "showFsc", "showGuinier", "showLocal", "showLocalHistogram", "showCones", "showViews", "showSampling",
-                "showModelFsc", "showPixelScan")), ("showModel", VolumeWindow), ("showSummary", TableWindow)):
-        opened = open_eye(session, viewer, name, window_class)
-        session.shot(name)
-        if name == "showFsc":
-            export(session, opened, monkeypatch, tmp_path / "deposited.xml")
-        opened.close()
+    session.open_every_eye(viewer)
+    curves = session.open_eye(viewer, "showFsc")
+    export(curves, monkeypatch, tmp_path / "deposited.xml")
+    curves.close()
     assert session.dialogs == []
 
 
-def export(session, window, monkeypatch, path):  # noqa: F811
+def export(window, monkeypatch, path):
     """Save the corrected curve by the menu of the FSC's window, which asks for a file name."""
     from tkinter import filedialog
     monkeypatch.setattr(filedialog, "asksaveasfilename", lambda **options: str(path))

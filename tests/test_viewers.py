@@ -11,13 +11,15 @@ pytest.importorskip("pwem", reason="the viewers need Scipion (scipion-em)")
 
 import pwem.objects as emobj
 from pyworkflow import Config
-from pyworkflow.viewer import DESKTOP_TKINTER, MessageView
+from pyworkflow.viewer import DESKTOP_TKINTER, MessageView, ProtocolViewer
 
+from cryosgd_plugin import viewers
 from cryosgd_plugin.convert import transforms_from_poses
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.poses import euler_to_matrix
 from cryosgd_plugin.io.volumes import write_volume
 from cryosgd_plugin.protocols import ProtCryosgdAbInitio
+from cryosgd_plugin.tests.viewer_buttons import BUTTONS
 from cryosgd_plugin.tests.viewer_samples import FREQUENCY, new_figure, open_project, texts
 from cryosgd_plugin.viewers.figure_view import FigureView
 from cryosgd_plugin.viewers.result_viewer import ResultViewer
@@ -220,6 +222,12 @@ def test_disabled_and_unposed_particles_are_left_out_and_damaged_poses_named(pro
             database.execute(f"UPDATE Objects SET {column} = ? WHERE id = 2", (damaged,))
         message, = CryosgdDirectionsViewer(project=project)._visualize(particles)
         assert "can't be read" in message.getMessage() and "look again" in message.getMessage()
+
+
+def test_the_gui_tests_know_every_viewer_with_buttons():
+    found = {name for name, viewer in vars(viewers).items()
+             if isinstance(viewer, type) and issubclass(viewer, ProtocolViewer)}
+    assert found == set(BUTTONS), "GuiSession.open_every_eye opens all of them in a GUI test of each viewer"
 
 
 def test_results_name_the_program_once(project):
