@@ -113,7 +113,7 @@ def test_from_particles_to_a_map(session):
 
     # stop, once there is a checkpoint to go on from
     session.wait(lambda: ResultFolder(folder_path).path(CHECKPOINT), 240, "the first checkpoint")
-    session.answers["There are some warnings", "Confirm STOP"] = "Yes"
+    session.answers["Confirm STOP"] = "Yes"
     session.press(ACTION_STOP, run)
     session.wait(lambda: session.refreshed(run).isAborted(), 60, "the stop")
     session.wait(lambda: ResultFolder(folder_path).writer() is None, 30, "the end of the engine's process")
