@@ -195,6 +195,8 @@ class GuiSession:
                    if isinstance(getattr(widget, "param", None), LabelParam) and viewer.evalParamCondition(name)]
         assert sorted(offered) == sorted(set(wanted) - set(hidden)), "viewer_buttons.BUTTONS says what each opens"
         for name in offered:
+            if wanted[name] is None:
+                continue
             if name in (empty or {}):
                 self.told(form, name, empty[name])
                 continue

@@ -41,13 +41,13 @@ def map_with_halves(project, folder):
     return run_with(project, "map in C3", outputVolume=volume_object(str(folder / "map.mrc"), PIXEL, paths))
 
 
-def star_of_two_classes(project, of):
-    """The STAR file of 60 simulated particles of a run's map, with their poses; 45 are of class 1, 15 of class 2."""
+def simulation_of_two_classes(project, of):
+    """A simulation of 60 particles of a run's map; 45 are of class 1, 15 of class 2."""
     simulation = project.newProtocol(ProtCryosgdSimulate, source=1, nParticles=60, boxSize=BOX, pixelSize=PIXEL,
                                      snr=0.5, fractions="0.75 0.25")
     simulation.inputVolumes.set([Pointer(of, extended="outputVolume") for _ in range(2)])
     project.launchProtocol(simulation, wait=True)
-    return os.path.abspath(simulation._getExtraPath("run", "truth.star"))
+    return simulation
 
 
 def executed(session, class_name, inputs, **values):  # noqa: F811
@@ -70,7 +70,8 @@ def test_each_from_its_form_to_its_end_and_what_it_shows(session, tmp_path):  # 
 
     project = session.window.project
     given = map_with_halves(project, tmp_path)
-    star = star_of_two_classes(project, given)
+    simulation = simulation_of_two_classes(project, given)
+    star = os.path.abspath(simulation._getExtraPath("run", "truth.star"))
 
     def of(run, output="outputVolume"):
         return Pointer(run, extended=output)
@@ -115,7 +116,7 @@ def test_each_from_its_form_to_its_end_and_what_it_shows(session, tmp_path):  # 
     session.root.lift()
     session.shot("finished")
 
-    for run, hidden in ((compared, ()), (searched, ()), (sharpened, OF_VALIDATION)):
+    for run, hidden in ((compared, ()), (searched, ()), (sharpened, OF_VALIDATION), (simulation, ())):
         session.press(ACTION_RESULTS, run)
         viewer = session.newest(FormWindow)
         session.place(viewer, "700x520+40+40")

@@ -1,4 +1,4 @@
-"""What each button of each viewer opens: the window's class, and words that stand in it."""
+"""What each button of each viewer opens: the window's class, and words that stand in it; None for Scipion's own."""
 FIGURE, VOLUME, COMPARE, TABLE = "FigureWindow", "VolumeWindow", "CompareWindow", "TableWindow"
 
 # of runs of several classes
@@ -40,6 +40,11 @@ BUTTONS = {
         "showModel": (VOLUME, "sharpened map"),
         "showPixelScan": (FIGURE, "best"),
         "showSummary": (TABLE, "outcome"),
+    },
+    "CryosgdSimulateViewer": {
+        "showParticles": None,
+        "showVolume": (VOLUME, "volume 1"),
+        "showDirections": (FIGURE, "view directions of"),
     },
     "CryosgdConsensusViewer": {
         "showPairs": (FIGURE, "show the same structure"),
