@@ -47,7 +47,7 @@ def records(iterations, classes=1):
 def new_refinement(path, iterations, classes=1):
     """The RunFolder of a run that goes on; USED of its N particles have a pose, of two classes 40 each."""
     folder = RunFolder(path, needed_bytes=0)
-    folder.write_job(dict(program="refine", parameters=parameters(classes)))
+    folder.write_job(dict(program="refine", table="0a1b2c", parameters=parameters(classes)))
     rng = np.random.default_rng(0)
     for record in records(iterations, classes):
         folder.append_history(record)

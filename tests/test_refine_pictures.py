@@ -106,6 +106,18 @@ def test_histograms_count_every_particle_once():
         draw_particles(figure, {name: column[:0] for name, column in values.items()})
 
 
+def test_what_is_not_known_of_any_particle_has_no_histogram(tmp_path):
+    with new_refinement(tmp_path / "run", iterations=1):
+        values = particle_values(ResultFolder(tmp_path / "run"))
+    figure = new_figure()
+    draw_particles(figure, values)
+    drawn = " ".join(titles(figure))
+    assert "entropy" in drawn and "change" not in drawn
+    values["change_deg"][0] = 3.0
+    draw_particles(figure, values)
+    assert "angular change (°), median 3" in titles(figure) and "shift" not in " ".join(titles(figure))
+
+
 @pytest.mark.parametrize("classes, final", [(1, True), (1, False), (2, True), (2, False)])
 def test_pictures_of_a_run(tmp_path, classes, final):
     with new_refinement(tmp_path / "run", 3, classes) as folder:

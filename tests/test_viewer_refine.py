@@ -75,6 +75,7 @@ def test_before_the_first_iteration_each_says_what_is_missing(run_viewer):
             assert isinstance(message, MessageView) and words in message.getMessage(), name
         settings, = views(viewer, "showSummary")
         assert ("state", "the run is going on, 0 iterations are done") in settings.rows
+        assert "0a1b2c" not in str(settings.rows)
 
 
 def test_while_the_run_goes_on(run_viewer):

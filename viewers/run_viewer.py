@@ -21,6 +21,9 @@ from .viewer_volume import VolumeView
 LAST, SELECTION = 0, 1
 ALL_CLASSES = 0
 
+# of job.json, by which a run is known when it is continued: they say nothing to people
+FINGERPRINTS = {"table", "poses", "half_sets", "references", "mask", "start_map"}
+
 
 class RunViewer(ResultViewer):
     """Reads the files of the run folder, so that it shows what is there while the run goes on.
@@ -125,7 +128,9 @@ class RunViewer(ResultViewer):
         if job is None:
             raise InputError("the run has not started yet")
         state = "is going on" if folder.writer() is not None else "is not finished"
-        rows = [("state", f"the run {state}, {len(folder.history())} iterations are done"), *summary_rows(job)]
+        done = len(folder.history())
+        rows = [("state", f"the run {state}, {done} {'iteration is' if done == 1 else 'iterations are'} done"),
+                *summary_rows({name: value for name, value in job.items() if name not in FINGERPRINTS})]
         return [TableView(f"CryoSGD: settings of {self.protocol.getRunName()}", rows, self.formWindow)]
 
     # ---- what the form asks for

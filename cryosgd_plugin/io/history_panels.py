@@ -40,7 +40,7 @@ def iterations_and_time(history) -> str:
     """"60 iterations in 30 s"."""
     seconds = np.nansum(column(history, "seconds"))
     took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-    return f"{len(history)} iterations in {took}"
+    return f"{len(history)} iteration{'' if len(history) == 1 else 's'} in {took}"
 
 
 def column(history, key):
@@ -99,7 +99,8 @@ def draw_class_shares(axes, iteration, history):
         shares = [(record.get("class_shares") or [])[k:k + 1] for record in history]
         values = np.array([np.nan if not share or share[0] is None else 100 * share[0] for share in shares], float)
         draw_line(axes, iteration, values, colour=COLOURS[k % len(COLOURS)], label=f"class {k + 1}")
-    axes.set_ylim(bottom=0)
+    # room for a line at the top, where all classes are as large
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
     legend(axes, columns=1 + (count > 5))
 
 

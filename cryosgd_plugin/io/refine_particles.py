@@ -20,7 +20,8 @@ def particle_values(folder, structures=None, scores=tuple(SCORES)) -> dict:
 
     folder : ResultFolder of a refinement; structures : numbers of the classes wanted, from 0, or None for all; scores :
     names of the others that are wanted: a column of a million particles takes half a second to read.
-    A column that the file lacks is missing. Raises InputError where no particle has a pose yet.
+    A column that the file lacks is missing; what is not known yet of a particle is NaN. Raises InputError where no
+    particle has a pose yet.
     """
     path = folder.path(PARTICLES)
     values = _of_checkpoint(folder, scores) if path is None else _of_star(path, folder.classes(), scores)
@@ -56,6 +57,6 @@ def _of_checkpoint(folder, scores):
             used = part("class_mass").sum(axis=1) > 0
             rot, tilt, _ = matrix_to_euler(part("rotations")[used])
             return {"rot": rot, "tilt": tilt, "class": part("structures")[used] + 1,
-                    **{name: np.nan_to_num(part(name)[used]) for name in scores}}
+                    **{name: part(name)[used] for name in scores}}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} can't be read ({error}); look again after the next iteration") from error

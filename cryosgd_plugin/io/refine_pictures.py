@@ -100,11 +100,13 @@ def draw_particles(figure, values):
     if not len(values["rot"]):
         raise InputError("there are no particles to show: none belongs here")
     figure.clear()
-    shown = [(name, words) for name, words in HISTOGRAMS.items() if name in values]
+    # changes are known from the second iteration on
+    known = {name: column[np.isfinite(column)] for name, column in values.items()}
+    shown = [(name, words) for name, words in HISTOGRAMS.items() if len(known.get(name, ()))]
     grid = figure.add_gridspec(2, 3, left=0.06, right=0.98, top=0.87, bottom=0.08, hspace=0.38, wspace=0.24)
     for number, (name, words) in enumerate(shown):
         axes = figure.add_subplot(grid[divmod(number, 3)])
-        column_of = values[name]
+        column_of = known[name]
         low, high = np.percentile(column_of, (0.5, 99.5))
         low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
         # a few far off would squeeze the others into one bar: they count in the outermost
