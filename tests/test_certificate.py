@@ -13,6 +13,8 @@ from cryosgd_plugin.engines.refine.certificate import EVERY, CertificatePlan, as
 from cryosgd_plugin.engines.refine.search import BoundedSearch
 from cryosgd_plugin.io.certificate_picture import draw_certificate, save_certificate_png
 from cryosgd_plugin.job.refine_summary import certificate_words, pooled
+from cryosgd_plugin.tests.refine_samples import CERTIFICATE
+from cryosgd_plugin.tests.run_samples import new_figure
 from cryosgd_plugin.tests.test_bounded_search import sample
 from cryosgd_plugin.tests.test_expectation import noise
 from cryosgd_plugin.tests.test_refine import CONFIG, refined
@@ -141,12 +143,26 @@ def test_its_picture(run, tmp_path):
         draw_certificate(None, [dict(iteration=1, certificate=None)])
 
 
+def test_what_a_limit_left_out_is_not_drawn_as_pruned():
+    figure = new_figure()
+    draw_certificate(figure, [dict(iteration=3, certificate=CERTIFICATE)])
+    bound, with_limit = figure.axes[2].lines
+    np.testing.assert_allclose(bound.get_ydata(), [90, 98])
+    np.testing.assert_allclose(with_limit.get_ydata(), [90, 99])
+    assert "limit" in with_limit.get_label()
+    # the history of a run of before
+    draw_certificate(figure, [dict(iteration=3, certificate={name: value for name, value in CERTIFICATE.items()
+                                                             if name != "cut"})])
+    assert len(figure.axes[2].lines) == 1
+
+
 def test_pooled_counts_levels_from_the_finest():
     def one(pruned):
         part = dict(images=2, same=2, lost_nats=[0, 0], covered=[1, 1], above_bound=0, bounds=2, pruned=pruned,
-                    cut=[0.0] * len(pruned), scored_share=0.1, seconds=1.0)
+                    cut=[0.1 * share for share in pruned], scored_share=0.1, seconds=1.0)
         return dict(certificate=part, seconds=10.0)
 
     assert pooled([one([0.9]), one([0.5, 0.7])])["pruned"] == pytest.approx([0.8])
+    assert pooled([one([0.9]), one([0.5, 0.7])])["cut"] == pytest.approx([0.08])
     assert pooled([one([0.9])])["time_share"] == pytest.approx(0.1)
     assert as_record([certified(0.1)[1]], 10 ** 6, 1.0)["images"] == 24

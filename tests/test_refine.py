@@ -15,20 +15,15 @@ from cryosgd_plugin.engines.mask import dynamic_mask
 from cryosgd_plugin.engines.refine import engine as engine_module
 from cryosgd_plugin.engines.refine import schedule
 from cryosgd_plugin.engines.refine.config import RefineConfig
-from cryosgd_plugin.engines.refine.engine import Refinement, low_passed
-from cryosgd_plugin.engines.refine.maps import inverse_tau2, of_both, share_low, shell_means, solve
-from cryosgd_plugin.engines.refine.schedule import Convergence, grown, next_radius, radius_of_maps
+from cryosgd_plugin.engines.refine.engine import Refinement
+from cryosgd_plugin.engines.refine.maps import inverse_tau2, low_passed, of_both, share_low, shell_means, solve
 from cryosgd_plugin.engines.refine.updates import update_noise, update_scale
 from cryosgd_plugin.engines.validation.half_maps import HalfMapCurves, half_map_curves, randomise_phases
 from cryosgd_plugin.ops.slicing import KERNELS, half_volume_radius, half_volume_shape, to_half_volume
-from cryosgd_plugin.tests.abinitio_samples import BLOBS, BOX, PIXEL, WIDTH, Source, density, joined, particles
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, WIDTH, Source, density, particles
 
 CONFIG = RefineConfig(pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=45.0,
                       shared_resolution_a=60.0, shift_range_a=12.0, iterations=5)
-
-# a second structure, with two blobs elsewhere
-OTHER = np.concatenate([BLOBS[:4], [[-35.0, -10, -20], [10, -35, -15.0]]])
-
 
 def refined(n=300, noise_sd=0.15, config=CONFIG, blobs=None, reference=None, seed=3, threads=1):
     options = {} if blobs is None else dict(blobs=blobs)
@@ -186,45 +181,6 @@ def test_half_2_has_no_say_in_half_1_beyond_what_they_share(monkeypatch):
     assert np.abs(found[0] - found[1])[~shared].max() < 1e-5 * scale < np.abs(found[0] - found[1])[shared].max()
 
 
-# ---- classes of one reference
-@pytest.fixture(scope="module")
-def mixture():
-    """(Source, ParticleTable, structure 0 or 1 of each particle) of two structures that differ in two of six blobs."""
-    parts = [particles(200, noise_sd=0.15, seed=seed, blobs=blobs) for seed, blobs in ((3, BLOBS), (4, OTHER))]
-    table = replace(joined(*(table for _, table in parts)), rotations=None, shifts_a=None)
-    return Source(np.concatenate([source.stack for source, _ in parts])), table, np.repeat([0, 1], 200)
-
-
-def test_classes_of_one_reference_part_alike_in_both_halves(mixture):
-    source, table, truth = mixture
-    config = replace(CONFIG, classes=2, seed=3, iterations=5, certificate_share=0)
-    engine = Refinement(config, table, source, [density()])
-    steps = engine.steps()
-    record = next(steps)
-    # each has a random half of the particles, and so a map of its own
-    assert record["class_shares"] == [0.5, 0.5] and set(np.bincount(engine.results.structures)) == {200}
-    maps = fft3_centred(engine.references[0, 0]), fft3_centred(engine.references[0, 1])
-    assert np.abs(maps[0] - maps[1]).max() > 0.01 * np.abs(maps[0]).max()
-    # as a reference, what they begin with is the same in both halves, and nothing beyond its resolution is
-    curve = fsc(engine.references[0, 1], engine.references[1, 1])
-    start = engine.first_radius + 1
-    assert np.all(curve[:start] > 0.9999) and np.all(curve[start:] < 0.9999), curve
-    last = list(steps)[-1]
-    right = [np.mean(engine.results.structures[rows] == truth[rows]) for rows in engine.rows]
-    assert min(right) > 0.75 or max(right) < 0.25, right
-    assert last["change_class"] < 0.2 and record["change_class"] is None
-
-
-def test_classes_that_still_part_go_on_at_the_same_resolution():
-    record = dict(change_deg=0.1, width_deg=1.0, edge_deg=9.0, resolutions_a=[15.0, 15.0])
-    watch = Convergence(20, 240.0, classes=2)
-    for change in (None, 0.1, 0.05, 0.03):
-        watch.note(dict(record, change_class=change))
-        assert not watch.last
-    watch.note(dict(record, change_class=0.01))
-    assert watch.last
-
-
 def test_a_map_without_density_is_masked_with_the_sphere(monkeypatch):
     """Noise may leave a map that is nowhere above its background: the run goes on, and says so."""
     made = []
@@ -333,64 +289,6 @@ def test_low_passed_keeps_what_is_below():
     assert np.abs(low_passed(blurred, 9) - blurred).max() < 1e-4
 
 
-# ---- schedule
-def test_radius_follows_the_fsc():
-    curve = np.ones(33)
-    curve[12:] = 0.05
-    assert next_radius(curve, 20, 6, 64) == 13
-    assert next_radius(np.ones(33), 20, 6, 64) == 22
-    assert next_radius(np.zeros(33), 20, 6, 64) == 6
-    curve[[1, 5]] = 0.05  # a zero of the CTF
-    assert next_radius(curve, 20, 6, 64) == 13
-    assert radius_of_maps(10, 64, False) == 18 and radius_of_maps(10, 64, True) == 31
-
-
-def test_it_ends_when_nothing_gets_better():
-    watch = Convergence(20, 240.0)
-    base = dict(change_deg=1.0, width_deg=1.0, edge_deg=9.0)
-    for number, resolution in enumerate((20.0, 15.0, 15.0), 1):
-        watch.note(dict(base, iteration=number, resolutions_a=[resolution]))
-        assert not watch.last
-    watch.note(dict(base, iteration=4, resolutions_a=[15.1]))
-    assert watch.last and not watch.done and "no longer" in watch.reason
-    watch.note(dict(base, iteration=5, resolutions_a=[15.0]))
-    assert watch.done
-
-
-@pytest.mark.parametrize("change, edge, ends", [(1.0, 9.0, True), (1.0, 3.0, False), (0.8, 3.0, True)])
-def test_broad_poses_settle_by_what_the_particles_edge_moves(change, edge, ends):
-    watch = Convergence(20, 240.0)
-    for resolution in (15.0, 15.0):
-        watch.note(dict(change_deg=change, width_deg=5.0, edge_deg=edge, resolutions_a=[resolution]))
-    assert watch.last == ends
-
-
-def test_small_gains_add_up_and_each_class_counts():
-    moving = dict(change_deg=5.0, width_deg=1.0, edge_deg=9.0)
-    watch = Convergence(20, 240.0)
-    for number in range(12):
-        watch.note(dict(moving, resolutions_a=[240 / (12 + 0.45 * number)]))
-        assert not watch.last
-    watch = Convergence(20, 240.0, classes=2)
-    for number in range(8):
-        watch.note(dict(moving, change_class=0.0, resolutions_a=[8.0, 20.0 - number]))
-        assert not watch.last
-    for _ in range(2):
-        watch.note(dict(moving, change_class=0.0, resolutions_a=[8.0, 13.0]))
-    assert watch.last
-    never = Convergence(20, 240.0)
-    for _ in range(2):
-        never.note(dict(moving, resolutions_a=[np.inf]))
-    assert never.last and "no longer got better" in never.reason
-
-
-def test_iterations_are_limited():
-    watch = Convergence(2, 240.0)
-    for number, resolution in enumerate((20.0, 15.0), 1):
-        watch.note(dict(iteration=number, resolutions_a=[resolution], change_deg=5.0, width_deg=1.0, edge_deg=9.0))
-    assert watch.last and "2 iterations" in watch.reason
-
-
 # ---- settings
 @pytest.mark.parametrize("initial, given, shared", [(30.0, None, 40.0), (50.0, None, 50.0), (50.0, 70.0, 70.0)])
 def test_what_the_halves_share_follows_a_coarse_start(initial, given, shared):
@@ -443,51 +341,3 @@ def test_an_initial_resolution_at_nyquist_runs():
     config = replace(CONFIG, initial_resolution_a=2 * PIXEL, iterations=1, max_particles=40)
     _, records, _ = refined(n=60, config=config)
     assert records[0]["radius"] == BOX // 2 - 1
-
-
-# ---- samples of the particles
-def test_samples_grow_until_all_particles_are_used():
-    watch = Convergence(20, 240.0, n_half=3000)
-    record = dict(change_deg=5.0, width_deg=1.0, edge_deg=9.0, resolutions_a=[20.0])
-    assert watch.sample == 300
-    watch.note(record, 10)
-    watch.note(record, 11)      # the radius grows, though the resolution does not
-    watch.note(record, 11)
-    assert watch.sample == 300
-    watch.note(record, 11)
-    assert watch.sample == 900
-    again = Convergence(20, 240.0, n_half=3000)
-    again.restore(watch.state())
-    assert again.state() == watch.state()
-    watch.note(record, 11)
-    watch.note(record, 11)
-    assert watch.sample == 0 and not watch.last
-    watch.note(record, 11)
-    watch.note(record, 11)
-    assert watch.last and watch.whole == 2
-
-
-def test_small_sets_and_known_poses_have_no_samples():
-    assert Convergence(20, 240.0, n_half=400).sample == 0 and Convergence(20, 240.0).sample == 0
-    assert Convergence(20, 240.0, n_half=2000, classes=3).sample == 900
-    watch = Convergence(20, 240.0, n_half=10 ** 6)
-    for number in range(100):
-        watch.note(dict(change_deg=5.0, width_deg=1.0, edge_deg=9.0, resolutions_a=[20.0 - 0.15 * number]), number)
-        if not watch.sample:
-            break
-    assert number == 39 and not watch.last
-
-
-def test_the_radius_grows_slowly_with_samples():
-    assert grown(9, True) == 10 and grown(30, True) == 33
-    assert grown(9, False) == 11 and grown(40, False) == 50
-
-
-def test_a_run_with_samples_poses_every_particle_at_the_end(monkeypatch):
-    monkeypatch.setattr(schedule, "FIRST_SAMPLE", 40)
-    engine, records, table = refined(n=200)
-    assert [records[0]["n_images"], records[-1]["n_images"]] == [80, 200]
-    assert engine.results.posed.all() and np.ptp(engine.results.log_gain) > 0
-    assert np.median(angular_distance_deg(engine.results.rotations, table.rotations)) < 4
-    radii = [record["radius"] for record in records]
-    assert all(b <= grown(a, record["n_images"] < 200) for a, b, record in zip(radii, radii[1:], records))

@@ -37,8 +37,10 @@ def draw_certificate(figure, history):
     for iteration, part in parts:
         levels = np.arange(1, len(part["pruned"]) + 1)
         line, = pruned.plot(levels, 100 * np.array(part["pruned"]), "o-", label=f"iteration {iteration}")
-        if max(part["cut"]) > 0:
-            pruned.plot(levels, 100 * (np.array(part["pruned"]) + part["cut"]), "o:", color=line.get_color(),
+        # runs of before counted what the limit took as pruned
+        cut = np.array(part.get("cut", 0.0))
+        if cut.max() > 0:
+            pruned.plot(levels, 100 * (np.array(part["pruned"]) + cut), "o:", color=line.get_color(),
                         label="… and by the limit of poses")
     pruned.set(xlabel="level of the search", ylabel="poses pruned by the bound (%)", ylim=(0, 102))
     pruned.set_xticks(np.arange(1, max(len(part["pruned"]) for _, part in parts) + 1))

@@ -16,10 +16,8 @@ from typing import Iterator
 import numpy as np
 
 from ...core.backend import to_host
-from ...core.fourier import fft3_centred, ifft3_centred
 from ...core.masks import soft_sphere
 from ...core.settings import need
-from ...core.shells import crossing_resolution, shell_index_3d
 from ...core.side_by_side import side_by_side
 from ...core.symmetry import point_group
 from ...ops.slicing import hermitian
@@ -29,16 +27,17 @@ from ..abinitio.finish import draw_halves
 from ..abinitio.levels import LevelBuilder
 from ..abinitio.matched import mask_radius_a
 from ..mask import NoDensity, dynamic_mask
-from ..validation.half_maps import THRESHOLD, HalfMapCurves, half_map_curves
+from ..validation.half_maps import HalfMapCurves, half_map_curves
 from .certificate import CertificatePlan, as_record, certify
 from .device_search import DeviceLocalSearch, DeviceSearch
 from .images import ImagePreparer
 from .local import LocalSearch
-from .maps import inverse_tau2, of_both, share_low, shell_means, solve
+from .maps import inverse_tau2, low_pass, low_passed, of_both, share_low, shell_means, solve
 from .memory import BLOCK, gpu_sums_bytes
 from .particles import ParticleResults
 from .phases import Phases
 from .posing import HalfSums, Poser
+from .record import iteration_record
 from .regularise import SparseTV, Wiener
 from .roundness import round_references
 from .schedule import Convergence, grown, next_radius, radius_of_maps
@@ -88,7 +87,7 @@ class Refinement:
         self.noise = border_noise(config, table, source, self.rows)
         self.radius = self.first_radius = config.first_radius
         # how far each shell of each map can be trusted: at first what the low-pass left of it
-        self.shell_fsc = np.tile(_low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
+        self.shell_fsc = np.tile(low_pass(np.arange(config.box_size // 2 + 1), self.radius), (config.classes, 1))
         self.shrinkage = self.shell_fsc
         # poses that are known to begin with need no first phase
         n_half = 0 if config.search == "local" else min(len(half) for half in self.rows)
@@ -154,7 +153,7 @@ class Refinement:
             update_scale(self.results.scale, posed)
             self._apply_scale()
         self.iteration += 1
-        record = self._record(posed, radius)
+        record = dict(iteration_record(self, posed, radius), **self._regulariser.record())
         record["warnings"] = self._doubts + record.get("warnings", [])
         following = min(grown(self.radius, bool(self.convergence.sample)), max(
             next_radius(curve, radius, self.first_radius, config.box_size) for curve in self.shell_fsc))
@@ -403,49 +402,3 @@ class Refinement:
 
     def _apply_scale(self):
         self.table = replace(self.table, ctf_scale=self._ctf_scale * self.results.scale)
-
-    def _record(self, posed, radius):
-        """resolution_a, resolutions_a : where the FSC crosses 0.143, which the schedule goes by; resolved_a : what of
-        that is evidence (RefineConfig.resolved), and may be told."""
-        config, results = self.config, self.results
-        rows = np.concatenate([part for part, _ in posed])
-
-        def mean(name):
-            return float(np.mean(np.concatenate([getattr(result, name) for _, result in posed])))
-
-        pruned, cut = (np.concatenate([getattr(result, name) for _, result in posed]).mean(axis=0)
-                       for name in ("pruned", "cut"))
-        resolutions = [crossing_resolution(curve[:radius + 1], THRESHOLD, config.box_size, config.pixel_size)
-                       for curve in self.shell_fsc]
-        return dict(
-            iteration=self.iteration, last=self.convergence.last, n_images=len(rows), radius=self.radius,
-            resolution_in_use_a=config.extent_a / self.radius, resolution_a=min(resolutions), resolutions_a=resolutions,
-            resolved_a=[config.resolved(one) for one in resolutions], fsc=self.shell_fsc.tolist(),
-            spectra=[spectra.record() for spectra in self.spectra],
-            pruned=[float(value) for value in pruned], cut=[float(value) for value in cut],
-            capped=mean("capped"), broad=mean("broad"), scored=mean("scored"), log_gain=mean("log_gain"),
-            entropy=mean("entropy"), width_deg=float(np.median(results.width_deg[rows])),
-            edge_deg=float(np.degrees(config.extent_a / self.radius / config.diameter_a)),
-            change_deg=_median(results.change_deg[rows]), change_a=_median(results.change_a[rows]),
-            change_class=_mean(results.change_class[rows]),
-            class_shares=[float(share) for share in results.class_mass[rows].mean(axis=0)],
-            **self._regulariser.record())
-
-
-def low_passed(volume, radius: int):
-    """A map without what lies beyond a Fourier radius, with an edge of two shells."""
-    box = volume.shape[0]
-    return ifft3_centred(fft3_centred(volume) * _low_pass(shell_index_3d(box), radius), box)
-
-
-def _low_pass(shells, radius):
-    edge = np.clip((radius + 1 - shells.astype(np.float32)) / 2, 0, 1)
-    return (0.5 - 0.5 * np.cos(np.pi * edge)).astype(np.float32)
-
-
-def _mean(values):
-    return None if np.isnan(values).all() else float(np.nanmean(values))
-
-
-def _median(values):
-    return None if np.isnan(values).all() else float(np.nanmedian(values))

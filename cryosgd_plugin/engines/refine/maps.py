@@ -72,3 +72,15 @@ def share_low(first, second, shells: float):
 def node_shells(radius: int, xp=np):
     """Shell of each node of a half volume, in unpadded Fourier px; radius + 1 for all beyond the radius."""
     return xp.minimum(xp.rint(half_volume_radius(radius, xp=xp)), radius + 1).astype(int)
+
+
+def low_passed(volume, radius: int):
+    """A map without what lies beyond a Fourier radius, with an edge of two shells."""
+    box = volume.shape[0]
+    return ifft3_centred(fft3_centred(volume) * low_pass(shell_index_3d(box), radius), box)
+
+
+def low_pass(shells, radius: int):
+    """Weights in [0, 1] float32 of the given Fourier shells: 1 up to a radius, 0 beyond an edge of two shells."""
+    edge = np.clip((radius + 1 - shells.astype(np.float32)) / 2, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * edge)).astype(np.float32)
