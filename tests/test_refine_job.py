@@ -31,6 +31,7 @@ from cryosgd_plugin.job import refine as refine_job
 from cryosgd_plugin.job.refine import RefineJob, odd_halves, repeated
 from cryosgd_plugin.job.refine_summary import symmetry_words
 from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, density, particles
+from cryosgd_plugin.tests.refine_samples import records
 from cryosgd_plugin.tests.test_bounded_search import run, sample
 
 N = 160
@@ -391,3 +392,11 @@ def test_many_threads_share_the_room_for_scores(monkeypatch):
         found += pieces
     grid = levels[-1].grid
     assert max(few) * grid.polar.n_angles * len(grid.shifts_a) <= 1e5 and max(many) < 0.5 * max(few)
+
+
+def test_the_log_tells_what_the_bound_gave_up_and_what_a_limit_took(capsys):
+    record = dict(records(3)[-1], pruned=[0.5, 0.9], cut=[0.0, 0.08], capped=0.5)
+    RefineJob._report(None, record)
+    assert "90.0 % of the poses pruned and 8.0 % left out by a limit, " in capsys.readouterr().out
+    RefineJob._report(None, dict(record, capped=0.0))
+    assert "limit" not in capsys.readouterr().out
