@@ -49,7 +49,7 @@ def abinitio_figures(folder):
         figures[DIRECTIONS_PNG] = (partial(draw_importance, importance=importance, symmetry=symmetry_in_use(history)),
                                    directions_size(classes))
     if folder.path(PARTICLES) is not None:
-        values = particle_values(folder)
+        values = particle_values(folder, scores=())
         figures[VIEWS_PNG] = (partial(draw_view_directions, rot_deg=values["rot"], tilt_deg=values["tilt"],
                                       symmetry=symmetry_in_use(history)), VIEWS_SIZE)
     if history:
