@@ -150,6 +150,7 @@ def test_what_a_limit_left_out_is_not_drawn_as_pruned():
     np.testing.assert_allclose(bound.get_ydata(), [90, 98])
     np.testing.assert_allclose(with_limit.get_ydata(), [90, 99])
     assert "limit" in with_limit.get_label()
+    assert with_limit.get_markerfacecolor() == "none" != bound.get_markerfacecolor(), "one level has no lines"
     # the history of a run of before
     draw_certificate(figure, [dict(iteration=3, certificate={name: value for name, value in CERTIFICATE.items()
                                                              if name != "cut"})])

@@ -40,7 +40,7 @@ def draw_certificate(figure, history):
         # runs of before counted what the limit took as pruned
         cut = np.array(part.get("cut", 0.0))
         if cut.max() > 0:
-            pruned.plot(levels, 100 * (np.array(part["pruned"]) + cut), "o:", color=line.get_color(),
+            pruned.plot(levels, 100 * (np.array(part["pruned"]) + cut), "o:", color=line.get_color(), mfc="none",
                         label="… and by the limit of poses")
     pruned.set(xlabel="level of the search", ylabel="poses pruned by the bound (%)", ylim=(0, 102))
     pruned.set_xticks(np.arange(1, max(len(part["pruned"]) for _, part in parts) + 1))
