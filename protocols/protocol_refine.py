@@ -145,10 +145,11 @@ class ProtCryosgdRefine(RefineForm, RefineResults, ResumableRun, ProtRefine3D):
         history = ResultFolder(self._runPath()).history() if os.path.isdir(self._runPath()) else []
         if not history:
             return ["No iteration is finished yet."]
-        # the history of a run of before has only where its curves cross
-        told = history[-1].get("resolved_a", history[-1]["resolutions_a"])
-        return [f"{len(history)} iterations are finished, the last of them with {history[-1]['n_images']} particles; "
-                f"the halves {agreement(*told)}. 'Analyze results' shows the map so far."]
+        last = history[-1]
+        # the history of a run of before does not say what of its resolution is evidence
+        told = f"; the halves {agreement(*last['resolved_a'])}" if "resolved_a" in last else ""
+        return [f"{len(history)} iterations are finished, the last of them with {last['n_images']} particles{told}. "
+                "'Analyze results' shows the map so far."]
 
     def _methods(self):
         summary = self._runSummary()

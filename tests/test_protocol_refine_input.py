@@ -181,3 +181,6 @@ class TestRefineInput(Project):
                                               '{"n_images": 900, "resolved_a": [21.34, null]}]')
         self.assertIn("2 iterations are finished, the last of them with 900 particles", protocol.summary()[0])
         self.assertIn("the halves agree to 21.3 Å", protocol.summary()[0])
+        # of a version that did not tell what is evidence
+        (folder / "history.json").write_text('[{"n_images": 600, "resolution_a": 49.0}]')
+        self.assertIn("with 600 particles. 'Analyze", protocol.summary()[0])
