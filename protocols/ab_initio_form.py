@@ -4,7 +4,14 @@ from __future__ import annotations
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
-from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, START_KINDS, AbInitioConfig
+from ..engines.abinitio.config import (
+    MARCHES,
+    OPTIMISERS,
+    QUADRATURES,
+    SAGD_DRAWINGS,
+    START_KINDS,
+    AbInitioConfig,
+)
 from ..engines.abinitio.noise import NOISES
 from ..engines.abinitio.priors import PRIORS
 from .form_fields import FilledForm, add, add_choice, add_pair, one_of
@@ -22,6 +29,7 @@ CITED_WITH = {"nesterov": ["Sutskever2013"], "adagrad": ["Duchi2011"], "tonga": 
               "batch-em": ["Scheres2012"], "saff-kuijlaars": ["Saff1997"], "healpix": ["Gorski2005"]}
 QUADRATURE_WORDS = {"healpix": "HEALPix and a square grid", "saff-kuijlaars": "Saff-Kuijlaars and Gauss-Hermite"}
 MARCH_WORDS = {"iterations": "evenly", "need": "by need", "paper": "in the paper's steps"}
+SAGD_DRAWING_WORDS = {"epochs": "each once an epoch", "replacement": "with replacement, as in the paper"}
 NOISE_WORDS = {"coloured": "coloured: a variance for each frequency", "white": "white: one variance for all"}
 PRIOR_WORDS = {"uniform": "none", "car": "smoothness (conditionally autoregressive)", "exponential": "exponential"}
 MAP_START = START_KINDS.index("map")
@@ -60,6 +68,7 @@ class AbInitioForm(FilledForm):
             symmetry_start=self.symmetryStart.get(),
             optimiser=OPTIMISERS[self.optimiser.get()], step_size=self._pair("stepSize"),
             momentum=self.momentum.get(), sagd_minibatch=self.sagdMinibatch.get(),
+            sagd_drawing=SAGD_DRAWINGS[self.sagdDrawing.get()],
             preconditioner=self.preconditioner.get(), noise=NOISES[self.noise.get()],
             prior=tuple(PRIORS)[self.prior.get()], prior_strength=self.priorStrength.get(),
             positivity=self.positivity.get(), centring=self.centring.get(), shift_range_a=self.shiftRange.get(),
@@ -174,6 +183,11 @@ def _define_steps(form):
         help="Stochastic average gradient descent divides the particles once into batches of so many, at least, and "
              "remembers the gradient of each. Typical 200; more where that makes more batches than a fifth of the "
              "iterations, since steps along the mean of many remembered gradients have to be short.")
+    add_choice(group, "sagdDrawing", "Fixed batches come", SAGD_DRAWINGS, SAGD_DRAWING_WORDS, DEFAULT.sagd_drawing,
+               condition=one_of("optimiser", OPTIMISERS, ("sagd",)),
+               help="*each once an epoch*, in random order: none waits long, and steps are kept short enough for the "
+                    "age of the remembered gradients.\n*with replacement*: drawn anew in each iteration, with the "
+                    "steps of Algorithm 1 of Punjani, Brubaker and Fleet (2017), to compare.")
     add(group, "preconditioner", params.BooleanParam, DEFAULT.preconditioner, "Precondition the steps?",
         help="Divide gradients by the CTF² weight of each Fourier voxel, so that all resolutions converge alike. No: "
              "plain gradients, to compare.")

@@ -51,6 +51,21 @@ def test_sagd_steps_along_old_gradients_do_not_swing_wider(n):
     assert optimiser.epsilon == 2 and max(furthest) < 2 and max(furthest[-3:]) < 0.1
 
 
+def test_sagd_may_step_without_a_bound():
+    """reach None: ε = 2 over L along the mean of the whole table too, as Algorithm 1 has it."""
+    shares = []
+    for reach in (4.0, None):
+        problem, optimiser, x = make("diagonal"), make_optimiser("sagd", reach=reach), np.zeros(SIZE)
+        for problem.batch in range(MINIBATCHES):
+            new = optimiser.step(x, problem)
+            direction = problem.precondition(optimiser.total / (problem.batch + 1))
+            shares.append(float(np.linalg.norm(x - new) / np.linalg.norm(direction) * optimiser.lipschitz))
+            x = new
+    bounded, free = np.split(np.array(shares), 2)
+    np.testing.assert_allclose(bounded, [2.0] * (MINIBATCHES - 1) + [4 / MINIBATCHES])
+    np.testing.assert_allclose(free, 2.0)
+
+
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_sagd_lipschitz_constant(kind):
     """L meets f(x) − f(x − P⁻¹g/L) ≥ gᵀP⁻¹g/2L on the fresh minibatch, and is not twice too large."""
@@ -168,6 +183,18 @@ def test_sagd_table_fits_its_memory(classes):
     assert len(sagd_engine(80, 30.5 * ENTRY * classes / 1e9, classes=classes, sagd_minibatch=1).partition) == 27
     # with room for all the minibatches are as small as was asked for
     assert [len(part) for part in sagd_engine(80, 1.0, classes=classes).partition] == [8] * 10
+
+
+def test_minibatches_come_in_epochs_or_are_drawn_with_replacement():
+    epochs, replacement = (sagd_engine(80, 1.0, sagd_drawing=drawing) for drawing in ("epochs", "replacement"))
+    assert epochs.optimiser.settings.reach == 4 and replacement.optimiser.settings.reach is None
+    parts = len(epochs.partition)
+    drawn = np.array([[engine._next_rows(8)[1] for _ in range(200 * parts)] for engine in (epochs, replacement)])
+    each_once = [(np.sort(row.reshape(-1, parts)) == np.arange(parts)).all() for row in drawn]
+    assert each_once == [True, False]
+    # binomial: 200 expected of each, standard deviation 13
+    counts = np.bincount(drawn[1], minlength=parts)
+    assert counts.min() > 140 and counts.max() < 260 and counts.std() > 4
 
 
 def test_sagd_table_that_holds_no_two_gradients_is_refused():

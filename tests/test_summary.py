@@ -30,12 +30,12 @@ def finished():
     return engine, assignment
 
 
-def summary_of(engine, assignment):
+def summary_of(engine, assignment, history=()):
     # what a summary asks of its job
     files = SimpleNamespace(invert=False, box_size=BOX, pixel_size=PIXEL, statistics=dict)
     job = SimpleNamespace(config=engine.config, source=files, contrast="", warnings=[], seconds={}, started=0.0,
                           memory_gb=1.0, device="cpu", threads=1, xp=np, lanes=4)
-    return summarise(job, engine, assignment, assignment.reconstruct())
+    return summarise(job, engine, assignment, assignment.reconstruct(), list(history))
 
 
 def test_a_starved_class_is_named(finished):
@@ -67,3 +67,13 @@ def test_an_early_end_is_told(finished, monkeypatch):
     summary = summary_of(engine, assignment)
     assert summary["stopped"] == engine.stopped
     assert "ended early: the 50 held-out particles were explained no better" in summary["outcome"]
+
+
+def test_sagds_measure_of_convergence_is_that_of_all_minibatches(finished, monkeypatch):
+    engine, assignment = finished
+    assert summary_of(engine, assignment)["gradient_norm"] is None
+    monkeypatch.setattr(engine, "partition", [np.arange(30), np.arange(30, 60)])
+    history = [dict(gradient_norm=norm, resolution_a=resolution, batches_seen=seen) for norm, resolution, seen in (
+        (9.0, 60.0, 1), (8.0, 60.0, 2), (5.0, 30.0, 2), (7.0, 30.0, 2), (2.5, 30.0, 2))]
+    assert summary_of(engine, assignment, history)["gradient_norm"] == dict(first=5.0, last=2.5)
+    assert summary_of(engine, assignment, history[:1])["gradient_norm"] is None

@@ -5,7 +5,7 @@ import os
 from functools import partial
 
 from ..core.errors import InputError
-from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, AbInitioConfig
+from ..engines.abinitio.config import MARCHES, OPTIMISERS, QUADRATURES, SAGD_DRAWINGS, AbInitioConfig
 from ..engines.abinitio.noise import NOISES
 from ..engines.abinitio.priors import PRIORS
 from .run_options import (
@@ -104,6 +104,8 @@ def _add_config_options(parser):
         metavar="F")
     add("--sagd-minibatch", "sagd_minibatch", "images in each minibatch of SAGD's fixed partition, at least",
         metavar="N")
+    add("--sagd-drawing", "sagd_drawing", "SAGD's minibatches once each in epochs of random order, or drawn with "
+        "replacement and without a bound on its steps, as in paper 1", choices=SAGD_DRAWINGS)
     switch("--preconditioner", "preconditioner", "divide gradients by each voxel's CTF² weight")
     add("--noise", "noise", "a noise variance for each shell, or one for all (paper 1)", choices=NOISES)
     add("--prior", "prior", "prior on the density of the maps on the way; the final map has none",

@@ -29,7 +29,7 @@ from ..io.volumes import read_volume, write_volume
 from .engine_job import EngineJob, minutes
 from .identity import fingerprint, fingerprint_map
 from .result_files import posed, save_pictures, write_maps
-from .summary import STARVED, summarise
+from .summary import STARVED, gradient_norms, summarise
 
 # a killed run loses at most this much
 CHECKPOINT_SECONDS = float(os.environ.get("CRYOSGD_CHECKPOINT_SECONDS", 20.0))
@@ -133,6 +133,10 @@ class AbInitioJob(EngineJob):
                 saving = saved - saving
         if engine.stopped:
             print(f"Stopped after {engine.iteration} iterations: {engine.stopped}.", flush=True)
+        norms = gradient_norms(self.folder.history, engine)
+        if norms is not None:
+            print(f"Norm of the mean gradient of all minibatches, √gᵀP⁻¹g: {norms['first']:.3g} when the last"
+                  f" resolution was reached, {norms['last']:.3g} at the end.", flush=True)
         if done_images:
             self._count("iterations", start, done_images)
 
@@ -183,7 +187,7 @@ class AbInitioJob(EngineJob):
         write_particles(path(PARTICLES), posed(self.table, assignment, config.classes))
         self._write_importance(engine)
         save_pictures(path(PICTURES), results, config)
-        summary = summarise(self, engine, assignment, results)
+        summary = summarise(self, engine, assignment, results, self.folder.history)
         self.folder.write_summary(summary)
         # they show class sizes, which are final only now
         save_abinitio_pictures(self.folder.folder)

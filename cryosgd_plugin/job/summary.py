@@ -17,8 +17,11 @@ from .words import outcome
 STARVED = 0.2
 
 
-def summarise(job, engine, assignment, results) -> dict:
-    """The entries of summary.json of an AbInitioJob whose engine is through; results : [Reconstruction]."""
+def summarise(job, engine, assignment, results, history) -> dict:
+    """The entries of summary.json of an AbInitioJob whose engine is through.
+
+    results : [Reconstruction]; history : the records of its steps
+    """
     config, source = job.config, job.source
     in_use = config.box_size * config.pixel_size / results[0].radius
     consistent = [_consistent(result, config, in_use) for result in results]
@@ -36,8 +39,8 @@ def summarise(job, engine, assignment, results) -> dict:
         symmetry_score=None if scores is None else float(scores[0]) if len(scores) == 1 else scores.tolist(),
         symmetry_imposed_after=imposed, contrast=job.contrast, inverted=bool(source.invert), stopped=engine.stopped,
         iterations_done=engine.iteration, images_visited=engine.images_visited,
-        held_out=len(engine.held_out.rows), working_box_px=source.box_size,
-        working_pixel_size=source.pixel_size, lanes=job.lanes, **run_facts(job))
+        gradient_norm=gradient_norms(history, engine), held_out=len(engine.held_out.rows),
+        working_box_px=source.box_size, working_pixel_size=source.pixel_size, lanes=job.lanes, **run_facts(job))
 
 
 def run_facts(job) -> dict:
@@ -48,6 +51,17 @@ def run_facts(job) -> dict:
                 memory_budget_gb=job.memory_gb, device=job.device, threads=job.threads,
                 reading=job.source.statistics(), version=__version__, versions=_versions(job.xp),
                 seed=job.config.seed, host=platform.node())
+
+
+def gradient_norms(history, engine):
+    """SAGD's measure of convergence (paper 1 §3.3): √ḡᵀP⁻¹ḡ of all minibatches' gradients, first and last at the
+    resolution that the steps ended at, as dict(first, last). None of other step rules, which know one minibatch's, and
+    where a minibatch was never seen."""
+    if engine.partition is None:
+        return None
+    whole = [record["gradient_norm"] for record in history if record["resolution_a"] == history[-1]["resolution_a"]
+             and record["batches_seen"] == len(engine.partition)]
+    return dict(first=whole[0], last=whole[-1]) if whole else None
 
 
 def _consistent(result, config, in_use):

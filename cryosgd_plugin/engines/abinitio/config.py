@@ -14,6 +14,7 @@ from .priors import PRIORS
 BASELINES = ("batch-em", "projection-matching")
 OPTIMISERS = tuple(name for name in STEP_RULES if name != "whole-step") + BASELINES
 START_KINDS = ("spheres", "noise", "map")
+SAGD_DRAWINGS = ("epochs", "replacement")
 QUADRATURES = ("healpix", "saff-kuijlaars")
 MARCHES = ("iterations", "need", "paper")
 # η at the start and at the end where none is given. SAGD measures L at a minibatch and steps along a mean of older
@@ -34,6 +35,8 @@ class AbInitioConfig(Settings):
     initial_resolution_a, final_resolution_a : Å; the resolution in use marches from the first to the second.
     iterations : minibatch steps in all. minibatch : images a step at the start and at the end; None takes them from
         the resolution and the number of structures. SAGD takes `sagd_minibatch` images, the baselines all.
+    sagd_drawing : SAGD's minibatches come each once in "epochs", in random order, or are drawn with "replacement" and
+        without a bound on ε, as in paper 1's Algorithm 1.
     march : by "iterations"; by "need", on as soon as the held-out error no longer falls; or in the steps of the "paper"
         (paper 1 §4.2).
     held_out : particles kept out of the steps (a tenth of all at most, none where that is under 50), whose error is
@@ -75,6 +78,7 @@ class AbInitioConfig(Settings):
     step_size: Optional[tuple] = None
     preconditioner: bool = True
     sagd_minibatch: int = 200
+    sagd_drawing: str = "epochs"
     importance_sampling: bool = True
     oversampling: float = 10.0
     quadrature: str = "healpix"
@@ -125,7 +129,8 @@ class AbInitioConfig(Settings):
         need(0 <= self.symmetry_start <= 1, f"symmetry start {self.symmetry_start} must lie in [0, 1]")
         for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("start", self.start, START_KINDS),
                                    ("quadrature", self.quadrature, QUADRATURES), ("march", self.march, MARCHES),
-                                   ("noise", self.noise, NOISES), ("prior", self.prior, tuple(PRIORS))):
+                                   ("noise", self.noise, NOISES), ("prior", self.prior, tuple(PRIORS)),
+                                   ("drawing of SAGD's minibatches", self.sagd_drawing, SAGD_DRAWINGS)):
             need(value in known, f"{what} '{value}' is unknown; choose of {', '.join(known)}")
         need(self.prior == "uniform" or self.prior_strength > 0,
              f"the strength {self.prior_strength} of the {self.prior} prior is not positive; give a number above 0")

@@ -219,15 +219,21 @@ class AbInitio:
         if self.config.whole_set:
             return self.rows, 0, 1
         if self.partition is not None:
-            if not len(self.queue):
-                self.queue = self.rng.permutation(len(self.partition))
-            number, self.queue = int(self.queue[0]), self.queue[1:]
+            number = self._next_minibatch()
             return self.partition[number], number, len(self.partition)
         count = min(count, len(self.rows))
         if len(self.queue) < count:
             self.queue = np.concatenate([self.queue, self.rng.permutation(self.rows)])
         taken, self.queue = self.queue[:count], self.queue[count:]
         return np.sort(taken), 0, 1
+
+    def _next_minibatch(self) -> int:
+        if self.config.sagd_drawing == "replacement":
+            return int(self.rng.integers(len(self.partition)))
+        if not len(self.queue):
+            self.queue = self.rng.permutation(len(self.partition))
+        number, self.queue = int(self.queue[0]), self.queue[1:]
+        return number
 
     def _symmetrise(self):
         """Impose the group on the maps: what was remembered of others, and of poses in their frames, is void."""

@@ -48,6 +48,8 @@ def make_step_rule(config):
     settings = {}
     if config.optimiser == "sgd-momentum" or config.optimiser == "nesterov":
         settings["momentum"] = config.momentum
+    if config.optimiser == "sagd" and config.sagd_drawing == "replacement":
+        settings["reach"] = None
     if config.optimiser in ("sagd", "hessian-free"):
         settings["value_rounding"] = 1e-6  # scores are float32
     return make_optimiser(config.optimiser, **settings)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class SagdSettings(Settings):
     falls by 2^(−1/lipschitz_halving) a step.
     value_rounding : relative rounding of `problem.value`; a search that asks for a smaller decrease is not made, and L
     goes back to what the last one found.
+    reach : ηε ≤ reach / n once all n minibatches are in the table, or None for no bound.
     """
 
     step_size: float = 1.0
@@ -43,6 +45,7 @@ class SagdSettings(Settings):
     bisections: int = 3
     search_every: int = 20
     value_rounding: float = 1e-9
+    reach: Optional[float] = REACH
 
     def __post_init__(self):
         need_step_size(self.step_size)
@@ -54,10 +57,12 @@ class SagdSettings(Settings):
         need(self.bisections >= 0, f"{self.bisections} bisections: give 0 or more")
         need(self.search_every >= 1, f"line search every {self.search_every} steps: give at least 1")
         need(0 <= self.value_rounding < 1, f"rounding of values {self.value_rounding} must lie in [0, 1)")
+        need(self.reach is None or self.reach > 0, f"reach {self.reach} must be positive, or None for no bound")
 
 
 class StochasticAverageGradient(Optimiser):
-    """x ← x − (ηε/L) P⁻¹ ḡ, ḡ the mean of the last gradient of every minibatch seen so far; ηε ≤ 4/n once all n are.
+    """x ← x − (ηε/L) P⁻¹ ḡ, ḡ the mean of the last gradient of every minibatch seen so far; ηε ≤ 4/n once all n are,
+    where minibatches come once an epoch.
 
     Paper 1 §3.3 after Schmidt, Le Roux and Bach (2017), with its slips mended: the sum is divided by the number of
     minibatches seen, the prior comes once (in the problem's gradient), and the line search, in the metric of P⁻¹, uses
@@ -94,8 +99,8 @@ class StochasticAverageGradient(Optimiser):
         mean = (self.total / len(self.table)).astype(x.dtype)
         direction, full_square = self._precondition(mean, problem)
         share = self.step_size * self.epsilon
-        if len(self.table) == self.n_batches:
-            share = min(share, REACH / self.n_batches)
+        if self.settings.reach is not None and len(self.table) == self.n_batches:
+            share = min(share, self.settings.reach / self.n_batches)
         trial = x - float(share / self.lipschitz) * direction
         return self._arrive(x, trial, problem, full_square, minibatch_gradient_norm=square ** 0.5, epsilon=self.epsilon,
                             lipschitz=self.lipschitz, lipschitz_holds=holds, batches_seen=len(self.table))
