@@ -58,6 +58,33 @@ def test_gradient_is_the_derivative_of_the_value(classes, coloured, temperature,
         assert exact == pytest.approx(numeric, rel=2e-3, abs=1e-4 * steepest)
 
 
+@pytest.mark.parametrize("change, group", [(dict(quadrature="saff-kuijlaars"), "C1"), (dict(symmetry="C2"), "C2"),
+                                           (dict(symmetry="D2", quadrature="saff-kuijlaars"), "D2")])
+def test_gradient_of_other_quadratures_and_of_a_symmetry(change, group):
+    """Gauss-Hermite shifts weigh unequally; under a group, along directions that have its symmetry."""
+    engine = make_engine(**change)
+    engine.symmetriser.current = group
+
+    def symmetric(v):
+        # about z by 180°, and about y; without the planes at −d/2, which have no mates
+        v = engine.model.constrain(v, positivity=False)
+        for axes in {"C1": (), "C2": ((1, 2),), "D2": ((1, 2), (0, 2))}[group]:
+            v = 0.5 * (v + np.roll(np.flip(v, axes), 1, axes))
+        return v
+
+    x = np.stack([symmetric(v) for v in engine.model.volumes])
+    problem = Minibatch(engine, ROWS, 1.0, sampled=False)
+    gradient = problem.gradient(x)
+    downhill = np.stack([symmetric(v) for v in problem.precondition(gradient)])
+    noise = np.stack([symmetric(v) for v in np.random.default_rng(0).normal(size=x.shape)])
+    for direction in (downhill, noise * np.abs(downhill)):
+        direction = (direction * 0.02 * np.linalg.norm(x) / np.linalg.norm(direction)).astype(np.float32)
+        numeric = (problem.value(x + direction) - problem.value(x - direction)) / 2
+        exact = float(np.vdot(gradient.astype(float), direction))
+        steepest = np.linalg.norm(gradient) * np.linalg.norm(direction)
+        assert exact == pytest.approx(numeric, rel=2e-3, abs=1e-4 * steepest)
+
+
 def test_curvature_bounds_the_objective():
     """EM's majoriser: f(x + v) ≤ f(x) + g·v + ½ v·Hv, H symmetric and positive."""
     engine = make_engine()

@@ -1,12 +1,25 @@
 """Priors: derivatives, what each calls likely, and that a strength means the same at every sampling."""
+import argparse
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from cryosgd_plugin.cli.abinitio import add_parser
 from cryosgd_plugin.core.backend import gpu_report
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.fourier import resample_volume
-from cryosgd_plugin.engines.abinitio.priors import NEIGHBOURS, PRIORS, CarPrior, ExponentialPrior, make_prior
+from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
+from cryosgd_plugin.engines.abinitio.engine import AbInitio
+from cryosgd_plugin.engines.abinitio.priors import (
+    NEIGHBOURS,
+    PRIORS,
+    CarPrior,
+    ExponentialPrior,
+    UniformPrior,
+    make_prior,
+)
+from cryosgd_plugin.tests.abinitio_samples import BOX, PIXEL, particles
 
 
 def particle(box):
@@ -136,3 +149,39 @@ def test_priors_on_a_gpu(name):
     there = cupy.asarray(volume)
     assert prior.value(there) == pytest.approx(prior.value(volume), rel=1e-4)
     np.testing.assert_allclose(cupy.asnumpy(prior.gradient(there)), prior.gradient(volume), atol=1e-5)
+
+
+class Pull(UniformPrior):
+    """Towards no density at all: ½ (strength / scale)² Σ v²."""
+
+    def __init__(self, weight=0.0):
+        self.weight = weight
+
+    @classmethod
+    def of_strength(cls, strength, scale, voxel):
+        return cls((strength / scale) ** 2)
+
+    def value(self, volume):
+        return 0.5 * self.weight * float((volume.astype(float) ** 2).sum())
+
+    def gradient(self, volume):
+        return np.float32(self.weight) * volume
+
+
+def test_a_prior_is_added_by_its_class_and_its_name(monkeypatch):
+    """It is then a choice of the engine and of the command line, and acts on the steps."""
+    monkeypatch.setitem(PRIORS, "pull", Pull)
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    assert parser.parse_args(["abinitio", "x.star", "-o", "run", "--prior", "pull"]).prior == "pull"
+    source, table = particles(60, noise_sd=0.4, seed=6)
+    norms = []
+    for strength in (1e-6, 30.0):
+        engine = AbInitio(AbInitioConfig(
+            pixel_size=PIXEL, box_size=BOX, diameter_a=120.0, initial_resolution_a=40.0, final_resolution_a=40.0,
+            iterations=10, minibatch=(20, 20), shift_range_a=10.0, held_out=0, prior="pull", prior_strength=strength),
+            table, source)
+        for _, _ in zip(engine.steps(), range(3)):
+            pass
+        norms.append(np.linalg.norm(engine.model.volumes))
+    assert norms[1] < 0.9 * norms[0]
