@@ -105,6 +105,35 @@ def test_the_incumbent_is_a_pose_of_the_grid():
     assert np.mean(np.array(incumbents) > np.array(best_scores) - 1e-3) > 0.8
 
 
+def test_the_descent_tries_what_is_seen_and_what_is_promised():
+    """A direction that promises much beyond the level, whatever the image, must not hide the one whose cell has the
+    best score; nor does a cell's score where all directions look alike below the level."""
+    levels, images, table = sample(0.1)
+    search = BoundedSearch(levels, shrinkage=np.ones((1, levels[-1].grid.polar.radius + 1)),
+                           rng=np.random.default_rng(0))
+    matched, limits = search._prepare(images, table, np.arange(N), noise())
+    tops = search._tops(0, matched[0], [None] * N)
+    found = run(levels, images, table)
+    right = search._cells[0].parents(np.array([one.rows[0] * len(levels[-1].grid.shifts_a) + one.shifts[0]
+                                               for one in found])) // len(levels[0].grid.shifts_a)
+    exact = np.array([one.scores[0] for one in found])
+
+    def share_found(tops, promise):
+        return np.mean(search._descend(matched, tops, [SimpleNamespace(tail_power=promise)]) > exact - 1e-3)
+
+    nothing = np.zeros_like(limits[0].tail_power)
+    loud = nothing.copy()
+    loud[:, 0] = 1e6
+    assert share_found(tops, loud) > 0.8
+    # every direction's best shift scores as much
+    n_shifts = len(levels[0].grid.shifts_a)
+    alike = [(pairs, (top.reshape(-1, n_shifts) - top.reshape(-1, n_shifts).max(axis=1)[:, None]).ravel())
+             for pairs, top in tops]
+    promised = nothing.copy()
+    promised[np.arange(N), right] = 1e6
+    assert share_found(alike, nothing) < 0.3 and share_found(alike, promised) > 0.8
+
+
 def test_threads_and_pieces_of_the_bank_do_not_change_the_result(monkeypatch):
     levels, images, table = sample(0.4)
     one = run(levels, images, table)

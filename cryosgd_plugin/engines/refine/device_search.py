@@ -175,8 +175,11 @@ class DeviceSearch(BoundedSearch):
     def _descended(self, rings, listed, top, tail_power):
         """(n,) score of the best pose on the finest grid that a narrow search comes upon."""
         image, row, _ = listed
-        # what the bound promises beyond the level tells directions apart that look alike below it
-        best = best_of_each(top + 0.5 * tail_power[image, row], image, BEAM)
+        # by what is seen and by what the bound promises beyond it, as on the CPU
+        kept = self.xp.zeros(len(top), bool)
+        for order in (top, top + 0.5 * tail_power[image, row]):
+            kept[best_of_each(order, image, BEAM)] = True
+        best = self.xp.flatnonzero(kept)
         for depth in range(1, len(self.levels)):
             pairs = self._device_cells[depth - 1].children(*(one[best] for one in listed), len(rings[0]))
             top = self._best_angles(depth, rings[depth], pairs)

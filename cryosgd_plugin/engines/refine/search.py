@@ -188,17 +188,19 @@ class BoundedSearch:
 
     def _descend(self, matched, tops, limits):
         """(n,) score of the best pose on the finest grid that a narrow search comes upon."""
-        n = len(tops)
-        # what the bound promises beyond the level tells directions apart that look alike below it
-        pairs = [self._beam(0, tops[i][0], tops[i][1] + 0.5 * limits[0].tail_power[i][
-            tops[i][0] // len(self.levels[0].grid.shifts_a)]) for i in range(n)]
+        # what the bound promises beyond the level tells directions apart that look alike below it; but the strongest
+        # views promise so much that weak ones, whose cells score best, were not tried (of the phantom at p² 413 and
+        # 8.3 Å in seven images of eight, and the bound pruned 15 % instead of 72 %)
+        pairs = [self._beam(0, top[0], top[1], top[1] + 0.5 * limits[0].tail_power[i][
+            top[0] // len(self.levels[0].grid.shifts_a)]) for i, top in enumerate(tops)]
         for depth in range(1, len(self.levels) - 1):
             pairs = [self._beam(depth, *top) for top in self._tops(depth, matched[depth], pairs)]
         return np.array([top.max() for _, top in self._tops(len(self.levels) - 1, matched[-1], pairs)])
 
-    def _beam(self, depth, pairs, top):
-        kept = np.argpartition(-top, min(BEAM, len(top) - 1))[:BEAM]
-        return self._cells[depth].children(pairs[kept])
+    def _beam(self, depth, pairs, *orders):
+        """What the best few pairs by each of some orders are cut into."""
+        kept = [np.argpartition(-order, min(BEAM, len(order) - 1))[:BEAM] for order in orders]
+        return self._cells[depth].children(pairs[np.unique(np.concatenate(kept))])
 
     def _tops(self, depth, matched, pairs):
         """Of each image (pairs, the best score over the in-plane angles of each)."""
