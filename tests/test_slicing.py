@@ -67,13 +67,15 @@ def test_reconstruction_from_known_poses(box):
     assert np.linalg.norm(back - volume) / np.linalg.norm(volume) < 0.05
 
 
-def test_numba_equals_numpy():
+def test_numba_equals_numpy(monkeypatch):
     rng = np.random.default_rng(3)
     half = (rng.normal(size=(19, 19, 10)) + 1j * rng.normal(size=(19, 19, 10))).astype(np.complex64)
     rotations = random_rotations(11, rng).astype(np.float32)
     points = disc_points(4) * np.float32(2)
     expected = _slicing_numpy.slice_points(half, rotations, points)
-    np.testing.assert_allclose(_slicing_numba.slice_points(half, rotations, points), expected, atol=2e-5)
+    for few in (0, 10 ** 9):
+        monkeypatch.setattr(_slicing_numba, "FEW_POINTS", few)
+        np.testing.assert_allclose(_slicing_numba.slice_points(half, rotations, points), expected, atol=2e-5)
     weights = rng.random(expected.shape).astype(np.float32)
     results = []
     for kernels in (_slicing_numpy, _slicing_numba):
