@@ -70,9 +70,10 @@ def seed_range(words: str) -> range:
     return range(int(first), int(last) + 1) if dash else range(int(words))
 
 
-def add_final_resolution(parser):
-    """The option that ends the phantom's runs beyond what its true poses give, not at 12 Å before it."""
-    parser.add_argument("--final-resolution", type=float, default=10.0, metavar="A", help="of the runs (%(default)g)")
+def add_final_resolution(parser, default: float = 10.0):
+    """The option that ends runs beyond what the set's true poses give (the phantom's), not at 12 Å before it."""
+    parser.add_argument("--final-resolution", type=float, default=default, metavar="A",
+                        help="of the runs (%(default)g)")
 
 
 def parsed(parser, words=None) -> argparse.Namespace:

@@ -1,16 +1,16 @@
 """Ab initio maps of real apoferritin (EMPIAR-10146) against the atomic model, seed by seed.
 
-    python benchmarks/apoferritin.py -o DIR [--data DATA] [--seeds 5] [--threads 2] [-- options of cryosgd abinitio]
+    python benchmarks/apoferritin.py -o DIR [--data DATA] [--seeds 5] [--threads 2] [--final-resolution 8.6]
+        [-- options of cryosgd abinitio]
     python benchmarks/apoferritin.py -o DIR --map MAP.mrc ...      only judge maps that exist
 
 DATA (default: CRYOSGD_TEST_DATA) holds apoferritin/ with particles_72.star and halfmaps/: 2,563 particles, 72 px,
 2.6667 Å/px, of SNR unknown. The runs read no poses. Each map is aligned to the model's density in the better hand;
 spherical averages are removed from both; FSC within halfmaps/mask.mrc. A hollow ball scores 0 here.
 
-Bars, for runs with `-- --final-resolution 8.6` (12 Å, which runs have without it, end before them): in every seed all
-shells from 5 to 10 Å at FSC 0.5 or more, in under ten minutes; and FSC 0.5 at 8.7 Å, where RELION 3.1.3's initial model
-came in 1,676 CPU seconds (DATA/apoferritin/SOURCE.txt; Debian's double precision build without the accelerated CPU
-path), in 160 CPU seconds.
+Bars: in every seed all shells from 5 to 10 Å at FSC 0.5 or more, in under ten minutes; and FSC 0.5 at 8.7 Å, where
+RELION 3.1.3's initial model came in 1,676 CPU seconds (DATA/apoferritin/SOURCE.txt; Debian's double precision build
+without the accelerated CPU path), in 160 CPU seconds.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _common import PEER_BUILD, Report, abinitio, command_line, figure, parsed, plot_fsc
+from _common import PEER_BUILD, Report, abinitio, add_final_resolution, command_line, figure, parsed, plot_fsc
 
 from cryosgd_plugin.core.shells import crossing_resolution
 from cryosgd_plugin.io.volumes import read_volume
@@ -31,6 +31,7 @@ RELION_A, RELION_CPU, CPU_LIMIT = 8.7, 1676.0, 160.0
 def main(words=None):
     parser = command_line(__doc__, seeds=5)
     parser.add_argument("--diameter", type=float, default=140.0, help="Å (%(default)g)")
+    add_final_resolution(parser, 8.6)
     parser.add_argument("--map", type=Path, nargs="+", default=[], help="judge these, run nothing")
     arguments = parsed(parser, words)
     folder = arguments.data / "apoferritin"
@@ -42,8 +43,8 @@ def main(words=None):
         report.add(map=str(path), **row)
     for seed in () if arguments.map else arguments.seeds:
         run = abinitio(folder / "particles_72.star", arguments.output / f"seed{seed}", "--symmetry", "O", "--diameter",
-                       arguments.diameter, "--seed", seed, "--threads", arguments.threads, *arguments.options,
-                       reuse=arguments.reuse)
+                       arguments.diameter, "--seed", seed, "--threads", arguments.threads, "--final-resolution",
+                       arguments.final_resolution, *arguments.options, reuse=arguments.reuse)
         row, curves[f"seed {seed}"] = judged(run.volume(), folder / "halfmaps")
         report.add(seed=seed, **row, seconds=run.seconds, cpu_s=run.cpu, relion_over_ours=RELION_CPU / run.cpu)
     hold(report, timed=not arguments.map)
