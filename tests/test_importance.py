@@ -8,8 +8,14 @@ from cryosgd_plugin.core.poses import directions_to_vectors
 from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.grids import make_pose_grid
-from cryosgd_plugin.engines.abinitio.importance import annealing_temperature, draw, effective_size, mixing_proportion
-from cryosgd_plugin.engines.abinitio.pose_memory import WATCHED, PoseMemory
+from cryosgd_plugin.engines.abinitio.importance import (
+    annealing_temperature,
+    draw,
+    effective_size,
+    mixing_proportion,
+    sample_size,
+)
+from cryosgd_plugin.engines.abinitio.pose_memory import MOST_EVERY, SEARCH_EVERY, WATCHED, PoseMemory
 from cryosgd_plugin.engines.abinitio.results import ImageResult, PoseMarginals
 from cryosgd_plugin.engines.abinitio.selection import Selection
 from cryosgd_plugin.engines.abinitio.slices import back_project
@@ -53,6 +59,16 @@ def test_all_points_are_drawn_as_they_are():
     np.testing.assert_array_equal(indices, np.arange(7))
     np.testing.assert_array_equal(log_weights, np.zeros(7))
     assert effective_size(np.full(7, 1 / 7)) == pytest.approx(7)
+
+
+def test_as_many_points_are_drawn_as_differ_among_the_papers_draws():
+    """The different ones of s0 / Σ q² with replacement, counted."""
+    rng = np.random.default_rng(2)
+    for q in (rng.dirichlet(np.full(40, 0.1)), rng.dirichlet(np.ones(300)), np.full(25, 0.04)):
+        count = int(np.ceil(10 * effective_size(q)))
+        counted = np.mean([len(np.unique(rng.choice(len(q), count, p=q))) for _ in range(400)])
+        assert sample_size(q, 10.0) == pytest.approx(counted, abs=1.5) and sample_size(q, 10.0) <= len(q)
+    assert sample_size(np.array([1.0]), 10.0) == 1
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one class", "two classes"])
@@ -300,18 +316,38 @@ def test_of_many_particles_some_are_watched(engine):
     assert memory.store([0, 1, 20], [images[0], images[5], images[10]], engine.finest_grid, 0.5) < 0.02
 
 
-def test_every_fourth_visit_is_a_search(engine):
+def visits(memory, engine, batches):
+    """(60, visits) bool: of each particle, which visits sample it; each leaves the BatchResult given."""
+    sampled = []
+    for batch in batches:
+        sampled.append([memory.foresees(row) for row in range(60)])
+        memory.store(np.arange(60), batch.images, engine.finest_grid, 0.5, sampled[-1])
+    return np.array(sampled).T
+
+
+def test_searches_become_rarer_while_they_find_nothing_new(engine):
+    """Of four visits one, then of eight, and so on to MOST_EVERY; of four again where another pose is found."""
     memory, batch = fresh_memory(engine), visited(engine, engine.model.volumes)
     for _ in range(3):
         memory.store(np.arange(60), batch.images, engine.finest_grid, 0.5)
-    sampled = []
-    for _ in range(9):
-        sampled.append([memory.foresees(row) for row in range(60)])
-        memory.store(np.arange(60), batch.images, engine.finest_grid, 0.5, sampled[-1])
-    sampled = np.array(sampled).T
-    known = sampled.any(axis=1)
+    sampled = visits(memory, engine, [batch] * (4 + 8 + 16))
+    known = sampled[:, 0]
     assert known.mean() > 0.5
-    assert (sampled[known] == np.array([True, True, True, False, True, True, True, False, True])).all()
+    expected = np.ones(28, bool)
+    expected[[3, 11, 27]] = False
+    assert (sampled[known] == expected).all()
+    visits(memory, engine, [batch] * 150)
+    assert (memory.kept["every"][memory.slot[known]] == MOST_EVERY).all()
+    turned = visited(engine, np.ascontiguousarray(np.rot90(engine.model.volumes, axes=(1, 3))))
+    visits(memory, engine, [turned])
+    assert (memory.kept["every"][memory.slot[known]] == SEARCH_EVERY).all()
+
+
+def test_a_checkpoint_of_before_searches_became_rarer_goes_on(engine):
+    state = {name: value for name, value in engine.memory.state().items() if name != "kept_every"}
+    memory = fresh_memory(engine)
+    memory.restore(state)
+    assert [memory.foresees(row) for row in range(60)] == [engine.memory.foresees(row) for row in range(60)]
 
 
 def test_diffuse_posteriors_are_searched_again():

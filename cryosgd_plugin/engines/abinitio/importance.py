@@ -2,9 +2,10 @@
 
 Three independent distributions, over rows (structure and direction), in-plane angles and shifts, are each a mixture
 (eq. 20) of the image's last marginals, annealed and blurred onto the present grid by kernels (eq. 21-23), with a floor
-that reaches every point. The paper draws N = s0 / Σ q² points with replacement; here N different points are drawn with
-inclusion probabilities min(1, c q), each standing for 1 / probability points (Horvitz and Thompson): as unbiased, and
-a point that surely matters is evaluated once, with no noise. What the distributions are made of: pose_memory.py.
+that reaches every point. The paper draws N = s0 / Σ q² points with replacement, few of them different; here as many
+different points are drawn as are expected among these, with inclusion probabilities min(1, c q), each standing for
+1 / probability points (Horvitz and Thompson): as unbiased, and a point that surely matters is evaluated once, with no
+noise. What the distributions are made of: pose_memory.py.
 """
 from __future__ import annotations
 
@@ -27,6 +28,13 @@ def annealing_temperature(progress: float) -> float:
 def effective_size(q) -> float:
     """1 / Σ q² of a distribution."""
     return 1 / float(np.square(q).sum())
+
+
+def sample_size(q, oversampling: float) -> int:
+    """Points to draw of a distribution q: the different ones expected among N = s0 / Σ q² drawn with replacement;
+    oversampling : s0."""
+    count = np.ceil(oversampling * effective_size(q))
+    return int(np.ceil(-np.expm1(count * np.log1p(-np.minimum(q, 1 - 1e-12))).sum()))
 
 
 def draw(q, count: int, rng):

@@ -13,16 +13,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ...core.poses import directions_to_vectors, healpix_directions, parallel_transport_psi
-from .importance import annealing_temperature, draw, effective_size, mixing_proportion, mixture
+from .importance import annealing_temperature, draw, mixing_proportion, mixture, sample_size
 from .selection import Selection
 
 # points remembered of each marginal, and how much of each they must hold: a posterior more diffuse is searched anew
 CAPACITY, HELD_MASS = 32, 0.99
 # posterior mass that the visit before must have foreseen: within REACH grid spacings of a point that held this share
 FORESEEN, REACH, LEAST_POINT = 0.99, 1.5, 1e-3
-# every so many visits a particle is searched anew, whatever its samples say; by so many such particles is told how
-# far the memory of all is to be trusted
-SEARCH_EVERY, TRUST_MEMORY = 4, 200
+# every so many visits a particle is searched anew, whatever its samples say; each time that this finds it where it was,
+# it takes twice as many to the next, but no more than so many. By so many such particles is told how far the memory of
+# all is to be trusted
+SEARCH_EVERY, MOST_EVERY, TRUST_MEMORY = 4, 64, 200
 # directions on which the data set's mean distribution is kept (nside 8), and images that it remembers
 AVERAGE_NSIDE, AVERAGE_MEMORY = 8, 2000.0
 # particles, the first to be visited, whose whole distribution over these directions is kept from visit to visit
@@ -44,7 +45,8 @@ class PoseMemory:
                    row_mass=((CAPACITY,), np.float32), angles=((CAPACITY,), np.float32),
                    angle_mass=((CAPACITY,), np.float32), shifts=((CAPACITY, 2), np.float32),
                    shift_mass=((CAPACITY,), np.float32), reference=((3, 3), np.float32), spacing=((3,), np.float32),
-                   progress=((), np.float32), foreseen=((), np.float32), sampled=((), np.int16))
+                   progress=((), np.float32), foreseen=((), np.float32), sampled=((), np.int16),
+                   every=((), np.int16))
 
     def __init__(self, n_particles: int, classes: int, oversampling: float):
         self.classes, self.oversampling = classes, oversampling
@@ -105,6 +107,10 @@ class PoseMemory:
             if not drawn and known and kept["foreseen"][slot] >= FORESEEN:
                 self.trials = min(self.trials + 1, TRUST_MEMORY)
                 self.trust += (foreseen - self.trust) / self.trials
+            if foreseen < FORESEEN:
+                kept["every"][slot] = SEARCH_EVERY
+            elif kept["sampled"][slot] and not drawn:
+                kept["every"][slot] = min(2 * kept["every"][slot], MOST_EVERY)
             kept["foreseen"][slot] = foreseen
             if not concentrated:
                 kept["row_mass"][slot] = 0
@@ -128,7 +134,7 @@ class PoseMemory:
         if not self.foresees(particle):
             return None
         distributions = self.distributions(particle, grid)
-        counts = [min(len(q), int(np.ceil(self.oversampling * effective_size(q)))) for q in distributions]
+        counts = [sample_size(q, self.oversampling) for q in distributions]
         if float(np.prod(counts, dtype=float)) > (WORTHWHILE * self.search_cost if limit is None else limit):
             return None
         (rows, log_rows), (angles, log_angles), (shifts, log_shifts) = (
@@ -152,8 +158,8 @@ class PoseMemory:
         slot = self.slot[particle]
         if slot < 0 or self.trust < FORESEEN:
             return False
-        of = {name: self.kept[name][slot] for name in ("row_mass", "foreseen", "sampled")}
-        return bool(of["row_mass"].any() and of["foreseen"] >= FORESEEN and of["sampled"] < SEARCH_EVERY - 1)
+        of = {name: self.kept[name][slot] for name in ("row_mass", "foreseen", "sampled", "every")}
+        return bool(of["row_mass"].any() and of["foreseen"] >= FORESEEN and of["sampled"] < of["every"] - 1)
 
     def state(self) -> dict:
         """Everything as arrays."""
@@ -167,8 +173,10 @@ class PoseMemory:
         self.slot, self.average = (np.array(state[name]) for name in ("slot", "average"))
         if "watch" in state:  # a checkpoint of an older version has none: they are watched from here on
             self.watch, self.watched = np.array(state["watch"]), list(np.array(state["watched"]))
-        self.kept = {name: np.array(state[f"kept_{name}"]) for name in self._arrays}
-        self.used = len(self.kept["progress"])
+        self.used = len(state["kept_progress"])
+        # nor has it the number of visits between searches, which was one for all
+        old = {"kept_every": np.full(self.used, SEARCH_EVERY, np.int16)}
+        self.kept = {name: np.array({**old, **state}[f"kept_{name}"]) for name in self._arrays}
         self.trust, trials, self.search_cost = (float(value) for value in state["trust"])
         self.trials = int(trials)
 
