@@ -5,7 +5,7 @@
     benchmarks/relion_auto_refine.sh DIR/sets/SET OUTPUT …      the peer, once a set; kept in benchmarks/peer
 
 ribosome: ASPIRE's 70S, 500 × 64 px of 5 Å/px, C1, SNR 0.1. groel: 1OEL, 300 × 128 px of 2.8 Å/px, D7, SNR 0.02.
-phantom: 500 × 64 px of 4 Å/px, C1, SNR 0.05. The reference is the truth, low-passed to 30 Å (50 for the ribosome).
+phantom: 500 × 64 px of 4 Å/px, C1, SNR 0.1. The reference is the truth, low-passed to 30 Å (50 for the ribosome).
 Each map is aligned with the truth; pose errors are medians, the nearest symmetry mate counting, after what all poses
 are turned and shifted by in common.
 
@@ -94,7 +94,7 @@ def make_set(name, arguments):
     if name == "ribosome":
         return ribosome(arguments, particles=500, snr=0.1)
     if name == "phantom":
-        return phantom(arguments, particles=500, snr=0.05)
+        return phantom(arguments, particles=500, snr=0.1)
     return simulated(
         arguments.output / "sets" / "groel", "--model", arguments.data / "maps_and_models" / "1OEL.pdb", "--assembly",
         1, "--particles", 300, "--box", 128, "--pixel-size", 2.8, "--snr", 0.02, "--ctf-bfactor", 100, "--voltage",
@@ -153,7 +153,7 @@ def hold_peer(report, name, particles):
     """Bars against RELION's figures of the same set, where they are kept."""
     record = PEER / f"relion_auto_refine_{name}.json"
     if not record.exists():
-        print(f"no {record.name}: run benchmarks/relion_auto_refine.sh once to compare with RELION")
+        report.bar(False, f"{name}: no {record.name}; run benchmarks/relion_auto_refine.sh once to compare with RELION")
         return
     peer = json.loads(record.read_text(encoding="utf-8"))
     report.facts[f"relion_{name}"] = peer

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from cryosgd_plugin.engines.abinitio.levels import LevelBuilder
 from cryosgd_plugin.engines.refine import search as search_module
@@ -59,6 +60,30 @@ def test_strong_images_are_found_for_a_fraction_of_the_scores():
     assert all(one.pruned == [] for one in exact)
 
 
+def test_what_is_too_unlikely_by_what_is_seen_already_is_given_up(monkeypatch):
+    """Fewer poses than by the bound alone, and the same answer."""
+    levels, images, table = sample(0.1)
+    found = run(levels, images, table)
+    monkeypatch.setattr(BoundedSearch, "_least", lambda self, depth, best, lost: -np.inf)
+    bounded = run(levels, images, table)
+    assert best(found) == best(bounded)
+    assert 1 - np.mean([one.pruned for one in found]) < 0.7 * (1 - np.mean([one.pruned for one in bounded]))
+    for one, other in zip(found, bounded):
+        assert one.log_evidence == pytest.approx(other.log_evidence, abs=1e-3)
+
+
+@pytest.mark.parametrize("deviations", [2.0, 4.0])
+def test_the_posterior_given_up_is_that_beyond_the_deviations(deviations):
+    """If all cells were as likely as the limit allows at most, they would hold Φ(−k) of the posterior together."""
+    levels, _, _ = sample(0.4)
+    search = BoundedSearch(levels, shrinkage=np.ones((1, levels[-1].grid.polar.radius + 1)),
+                           rng=np.random.default_rng(0), deviations=deviations)
+    coarse = levels[0].grid
+    cells = coarse.n_directions * len(coarse.shifts_a) * coarse.polar.n_angles
+    least = search._least(0, 100.0, 7.0)
+    assert cells * np.exp(least + 7.0 - 100.0) == pytest.approx(norm.sf(deviations))
+
+
 def test_images_that_say_little_are_hardly_pruned(monkeypatch):
     monkeypatch.setattr(search_module, "MAX_CHILDREN", 10 ** 8)
     assert np.mean([one.pruned for one in run(*sample(1.5))]) < 0.2
@@ -91,7 +116,7 @@ def test_a_limit_keeps_what_the_image_says_and_not_what_noise_might_hide():
     # the worse a direction scores the more room its bound has
     room = np.float32(10 * n) - 9 * top.reshape(coarse.n_directions, -1).max(axis=1)
     found = search_module._Found()
-    children = search._survivors(0, (np.arange(n), top), room, 0.0, found)
+    children = search._survivors(0, (np.arange(n), top), room, 0.0, 0.0, found)
     kept = np.sort(np.argsort(-top)[:int(300 / cells.children_each)])
     assert found.capped and len(kept) > 5
     np.testing.assert_array_equal(children, cells.children(kept))

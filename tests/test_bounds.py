@@ -1,4 +1,6 @@
 """The bound on what a pose can gain: that it holds as often as it says, and that it needs its corrections."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,25 @@ def test_cells_hold_their_slack(searched):
     slack = limit.cell[:, 0] + 4 * np.sqrt(limit.cell_power[:, 0])
     assert np.all(true <= best + slack)
     assert np.mean(true > best) > 0.5, "a test of nothing: grid poses are as good as true ones here"
+
+
+def test_a_cell_loses_no_more_than_it_says(searched):
+    """Within the level, from the true pose to the grid pose of its own cell: less than `lost` in all but a few images,
+    and that is less than what the bound allows for by its two extremes."""
+    levels, matched, table = searched
+    limit = bound_of(levels).of(matched[1].ctf_power)
+    coarse, fine = levels[0].grid, levels[1]
+    true, _, _ = split_scores(levels, matched, table)
+    nearest = np.abs(coarse.shifts_a[:, None] - table.shifts_a).max(axis=2).argmin(axis=0)
+    on_grid, _, _ = split_scores(levels, matched, replace(table, rotations=_nearest(coarse, table.rotations),
+                                                          shifts_a=coarse.shifts_a[nearest]))
+    loss = true - on_grid
+    # shifts beyond the circle of the grid have no cell
+    inside = np.abs(coarse.shifts_a[nearest] - table.shifts_a).max(axis=1) <= coarse.shift_step_a / 2 + 1e-6
+    assert inside.mean() > 0.9 and fine.grid.polar.radius > coarse.polar.radius
+    assert np.mean(loss[inside] <= limit.lost[inside]) > 0.98
+    assert np.quantile(loss[inside] / limit.lost[inside], 0.95) > 0.2
+    assert np.all(limit.lost < limit.cell[:, 0] + 4 * np.sqrt(limit.cell_power[:, 0]))
 
 
 def test_noise_has_twice_the_variance_of_equation_21(searched):

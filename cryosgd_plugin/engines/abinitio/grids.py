@@ -136,7 +136,7 @@ def level_resolutions(resolution_a: float, config, oversampling: float = 1.0) ->
     """Resolutions of the levels of a search: every pose at the first, survivors at each next one.
 
     The first is the one in use where its grid is small enough to be summed in full (FULL_SUM_NSIDE, or as many
-    directions of a spiral). None is coarser than the initial resolution or 40 Å.
+    directions of a spiral). None is coarser than the initial resolution or 40 Å. config.look_ahead adds one to several.
     """
     if _quadrature(config) == "saff-kuijlaars":
         # spiral_counts turned round: α = arctan(1 / r)
@@ -150,6 +150,9 @@ def level_resolutions(resolution_a: float, config, oversampling: float = 1.0) ->
         nside //= 2
         coarser = min(_coarsest(config), np.sqrt(np.pi / 3) / nside * config.diameter_a / ANGULAR_STEP)
         wanted.insert(0, max(coarser, resolution_a))
+    ahead = getattr(config, "look_ahead", None)
+    if ahead and len(wanted) > 1:
+        wanted.insert(0, min(_coarsest(config), ahead * wanted[0]))
     return wanted
 
 

@@ -96,6 +96,7 @@ class DeviceSearch(BoundedSearch):
         step = max(1, int(self._most_pairs // (first.n_rows * len(first.grid.shifts_a))))
         for part in (slice(begin, begin + step) for begin in range(0, len(images), step)):
             found += self._run_part([one.part(part) for one in rings], [one[part] for one in most],
+                                    [limit.lost[part] for limit in limits],
                                     limits[0].tail_power[part] if limits else None)
         return found
 
@@ -118,7 +119,7 @@ class DeviceSearch(BoundedSearch):
         """As `BoundedSearch.modes`, of all images at once."""
         return modes_of_block(found, self.levels[-1].grid, operators, self.xp)
 
-    def _run_part(self, rings, most, tail_power):
+    def _run_part(self, rings, most, lost, tail_power):
         n, last = len(rings[0]), len(self.levels) - 1
         first = self.levels[0]
         pairs = Pairs.everything(n, first.n_rows, len(first.grid.shifts_a), self.xp)
@@ -131,8 +132,10 @@ class DeviceSearch(BoundedSearch):
                 incumbents = to_host(held_against)
             scored += _counts(pairs) * self.levels[depth].grid.polar.n_angles
             with self.phases("bounds"):
-                pairs, left, kept = self._cut(depth, listed, pairs.segments(), top, self._bounds(
-                    depth, listed, top, most[depth]), held_against)
+                segments = pairs.segments()
+                pairs, left, kept = self._cut(depth, listed, segments, top, self._bounds(
+                    depth, listed, top, most[depth]), held_against, self._least(depth, segment_max(top, segments),
+                                                                                lost[depth]))
             level = self.levels[depth]
             given_up, taken = shares(left, kept, level.n_rows * len(level.grid.shifts_a), cut[-1])
             pruned.append(given_up)
@@ -153,11 +156,11 @@ class DeviceSearch(BoundedSearch):
         gain = self.xp.asarray(self._cells[depth].prior_gain.astype(np.float32))
         return top + most[image, row] + gain[shift]
 
-    def _cut(self, depth, listed, segments, top, bound, incumbents):
-        """(Pairs of the next level in the cells that are kept, cells that the bound left of each image, those kept);
+    def _cut(self, depth, listed, segments, top, bound, incumbents, least):
+        """(Pairs of the next level in the cells that are kept, cells that were left of each image, those kept);
         top, bound : (p,) the pairs' scores, and what they may hide at most."""
         xp, image = self.xp, listed[0]
-        kept = bound >= incumbents[image] - self.soft_margin
+        kept = (bound >= incumbents[image] - self.soft_margin) & (top >= least[image])
         count = _kept_of_each(kept, segments)
         # the incumbent's own cell, where the noise is beyond what the bound allows for
         kept |= (count == 0)[image] & (bound == segment_max(bound, segments)[image])

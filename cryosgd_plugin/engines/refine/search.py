@@ -3,7 +3,8 @@
 The search goes through the levels of engines/abinitio/grids.py, from low to high resolution. Paper 0 §0.3: every pose
 of the coarsest grid is scored at its low resolution; a quick descent from the best few scores a good pose at the full
 resolution, the incumbent; a cell whose bound (bounds.py) lies below it can't hold the best pose and is given up, the
-others are cut into the cells of the next level and scored there, and so on. The in-plane angle is never cut: scores at
+others are cut into the cells of the next level and scored there, and so on. So is a cell that can hardly hold the true
+pose by what is seen of it already. The in-plane angle is never cut: scores at
 all angles cost one Fourier transform, so what survives are pairs of direction and shift.
 """
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import norm
 
 from ...core.backend import to_host
 from ...ops.polar import harmonics
@@ -122,7 +124,7 @@ class BoundedSearch:
                 for i in range(n):
                     found[i].scored += len(tops[i][1]) * self.levels[depth].grid.polar.n_angles
                     pairs[i] = self._survivors(depth, tops[i], limits[depth].most(i, self.deviations), incumbents[i],
-                                               found[i])
+                                               self._least(depth, tops[i][1].max(), limits[depth].lost[i]), found[i])
         self._score(len(self.levels) - 1, matched[-1], pairs, lambda i, *scored: found[i].add(*scored))
         for i in range(n):
             if self.bounds:
@@ -167,12 +169,19 @@ class BoundedSearch:
         rows, shifts = np.divmod(pairs, len(self.levels[depth].grid.shifts_a))
         return top + most[rows] + self._cells[depth].prior_gain[shifts]
 
-    def _survivors(self, depth, scored, most, incumbent, found):
-        """Pairs of the next level that lie in the cells which the bound leaves of the scored ones."""
+    def _least(self, depth, best, lost):
+        """The score, at a level's own resolution, below which a cell is too unlikely to hold the true pose, by the best
+        score there and CellBound.lost; numbers, or arrays of several images."""
+        level = self.levels[depth]
+        cells = level.n_rows * len(level.grid.shifts_a) * level.grid.polar.n_angles
+        return best - lost - (np.log(cells) - norm.logsf(self.deviations))
+
+    def _survivors(self, depth, scored, most, incumbent, least, found):
+        """Pairs of the next level in the cells that are left of the scored ones by the bound and by `_least`."""
         pairs, top = scored
         level = self.levels[depth]
         bound = self._bound(depth, pairs, top, most)
-        kept = np.flatnonzero(bound >= incumbent - self.soft_margin)
+        kept = np.flatnonzero((bound >= incumbent - self.soft_margin) & (top >= least))
         left = len(kept)
         most_kept = int(self.most_children / self._cells[depth].children_each)
         if len(kept) > most_kept:
