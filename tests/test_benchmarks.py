@@ -210,22 +210,12 @@ def test_the_benchmark_of_a_gpu_runs_on_the_cpu_to_compare(benchmark, tmp_path, 
     assert len(saved["bars"]) == 1 and (tmp_path / "abinitio_gpu.png").exists()
 
 
-def test_samples_are_counted_as_drawn_with_repetition(benchmark):
-    repeating = benchmark("importance_sampling").repeating
-    rng = np.random.default_rng(0)
-    q = rng.random(40) ** 4
-    q /= q.sum()
-    seen = [len(set(rng.choice(40, 30, p=q))) for _ in range(2000)]
-    assert repeating(q, 30) == pytest.approx(np.mean(seen), abs=4 * np.std(seen) / 2000 ** 0.5)
-    assert repeating(np.array([1.0, 0.0]), 10) == pytest.approx(1, abs=1e-6)
-
-
 def test_fewer_poses_are_held_against_the_paper(benchmark, tmp_path):
     common, importance = benchmark("_common"), benchmark("importance_sampling")
     assert importance.naive_count(358.4 * importance.PAPER_FREQUENCY) == pytest.approx(8.0e9, rel=0.01)
     report = common.Report("i", tmp_path, "")
     row = dict(scheme="healpix", finest_a=9.19, papers_count=8e9, own_fold=70.0, fold_mean=2e4, fold_best=6e4,
-               fold_sampled=9e4, fold_repeating=5e6, sampled=0.75)
+               fold_sampled=5e6, sampled=0.75)
     report.rows = [dict(s0=10), row, dict(row, fold_mean=1.1e5)]
     importance.hold_fewer(report)
     assert [bar["passed"] for bar in report.bars] == [False, True]

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from cryosgd_plugin.core.errors import InputError
 from cryosgd_plugin.core.symmetry import point_group
 from cryosgd_plugin.engines.abinitio import grids
 from cryosgd_plugin.engines.refine import search as search_module
-from cryosgd_plugin.engines.refine.certificate import EVERY, CertificatePlan, as_record, certify
+from cryosgd_plugin.engines.refine.certificate import BOUNDED_COST, EVERY, CertificatePlan, as_record, certify
 from cryosgd_plugin.engines.refine.search import BoundedSearch
 from cryosgd_plugin.io.certificate_picture import draw_certificate, save_certificate_png
 from cryosgd_plugin.job.refine_summary import certificate_words, pooled
@@ -76,7 +77,7 @@ def test_the_plan_spends_no_more_than_it_earned():
     levels, _, _ = sample(0.4)
     grid, n_rows = levels[-1].grid, levels[-1].n_rows
     poses = n_rows * grid.polar.n_angles * len(grid.shifts_a)
-    plan = CertificatePlan(0.05)
+    plan = CertificatePlan(0.05 / BOUNDED_COST)
     assert plan.spend(grid, n_rows, EVERY - 1, 0, False) == 0
     plan.earn(20 * 10 * poses)
     assert plan.spend(grid, n_rows, 0, 0, False) == 0
@@ -122,7 +123,9 @@ def test_a_run_has_its_certificate(run):
     assert found["covered"]["mean"] > 0.9
     words = certificate_words(found)[0]
     assert f"{found['images']} images were also searched exhaustively" in words and "too few" not in words
-    assert f"{found['above_bound']} of {found['bounds']} best poses scored more than their bound" in words
+    above = f"{found['above_bound']} of {found['bounds']} best poses scored more than their bound, of which it allows for"
+    assert above in words
+    assert found["above_expected"] == pytest.approx((1e-3 + norm.sf(4)) * found["bounds"])
     assert "too few" in certificate_words(dict(found, same_share=0.5))[0]
     assert "too few" not in certificate_words(dict(found, images=600, same_share=597 / 600))[0]
     assert "too few" in certificate_words(dict(found, images=600, same_share=590 / 600))[0]
@@ -166,4 +169,4 @@ def test_pooled_counts_levels_from_the_finest():
     assert pooled([one([0.9]), one([0.5, 0.7])])["pruned"] == pytest.approx([0.8])
     assert pooled([one([0.9]), one([0.5, 0.7])])["cut"] == pytest.approx([0.08])
     assert pooled([one([0.9])])["time_share"] == pytest.approx(0.1)
-    assert as_record([certified(0.1)[1]], 10 ** 6, 1.0)["images"] == 24
+    assert as_record([certified(0.1)[1]], 10 ** 6, 1.0, 1e-3)["images"] == 24

@@ -85,7 +85,7 @@ def _add_config_options(parser):
         choices=SEARCHES)
     add("--local-angle", "local_angle_deg", "range of a local search, degrees", metavar="DEG")
     add("--local-shift", "local_shift_a", "range of a local search, Å", metavar="A")
-    add("--certificate-share", "certificate_share", "score this share of poses more to certify the bounded search on a "
+    add("--certificate-share", "certificate_share", "take this share of the search's time more to certify it on a "
         "sample of the images; 0 for none", metavar="SHARE")
     options.switch("--overfitting-test", "overfitting_test", "refine a second time, with the particles' phases "
                    "randomised at high resolution, to see what noise alone would claim (doubles the time)")

@@ -100,6 +100,8 @@ def pooled(history) -> dict:
         lost_nats=dict(mean=float(lost.mean()), largest=float(lost.max())),
         covered=dict(mean=float(covered.mean()), least=float(covered.min())),
         above_bound=sum(part["above_bound"] for part in parts), bounds=sum(part["bounds"] for part in parts),
+        # records of before did not state it
+        above_expected=sum(part.get("above_share", 1e-3) * part["bounds"] for part in parts),
         # iterations at a finer resolution have more levels: these are counted from the finest
         **{name: [float(np.average([part[name][level - levels] for part in parts], weights=count))
                   for level in range(levels)] for name in ("pruned", "cut")},
@@ -115,7 +117,8 @@ def certificate_words(certificate) -> list:
     words = (f"{n} images were also searched exhaustively: the bounded search had found the same best pose in {same} "
              f"of them, and {certificate['covered']['mean']:.1%} of the posterior on average, with "
              f"{certificate['scored_share']:.1%} of the poses scored; {certificate['above_bound']} of "
-             f"{certificate['bounds']} best poses scored more than their bound.")
+             f"{certificate['bounds']} best poses scored more than their bound, of which it allows for "
+             f"{certificate['above_expected']:.1g}.")
     # as many as chance would give a sound search once in a hundred
     expected = (1 - SOUND_SHARE) * n
     if n - same > expected + 2.3 * np.sqrt(expected) + 1:

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 
 import healpix
 import numpy as np
+from scipy.stats import norm
 
 from ...core.backend import array_module, to_host
 from ...core.poses import (
@@ -59,6 +60,12 @@ CELL_SAMPLES, CELL_QUANTILE = 2000, 0.999
 CELL_NOISE = 4
 # slices that are taken at a time
 SLICED = 1000
+
+
+def share_beyond(deviations: float) -> float:
+    """The share of true poses that score more than the bound of their cell, as it states itself: cells that hide more
+    than CELL_QUANTILE of them do, and noise beyond its standard deviations."""
+    return 1 - CELL_QUANTILE + float(norm.sf(deviations))
 
 
 @dataclass(frozen=True)

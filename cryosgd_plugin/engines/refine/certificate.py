@@ -23,8 +23,9 @@ MOST_IMAGES = 200
 SAME_NATS = 0.1
 # float32 scores of a few hundred nats are this exact
 ROUNDING_NATS = 0.02
-# poses that could be scored while one number of a slice is made
-SLICE_COST = 5
+# poses that could be scored while one number of a slice is made; and, all in a row as an exhaustive search does it, in
+# the time that a bounded one takes for each of its own
+SLICE_COST, BOUNDED_COST = 5, 2
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,21 @@ def _is_mate(one, other, grid, operators):
     return bool(same_shift and same_map and near)
 
 
-def as_record(parts, n_poses: int, seconds: float) -> dict:
-    """Plain values for a run's history of the Certified of several blocks; n_poses : of the finest grid."""
+def as_record(parts, n_poses: int, seconds: float, above_share: float) -> dict:
+    """Plain values for a run's history of the Certified of several blocks; n_poses : of the finest grid; above_share :
+    of the poses that may score more than their bound (bounds.share_beyond)."""
     def joined(name):
         return np.concatenate([getattr(part, name) for part in parts])
 
     return dict(images=len(joined("same")), same=int(joined("same").sum()), lost_nats=joined("lost").tolist(),
                 covered=joined("covered").tolist(), above_bound=int(joined("above_bound").sum()),
-                bounds=int(joined("above_bound").size), pruned=joined("pruned").mean(axis=0).tolist(),
-                cut=joined("cut").mean(axis=0).tolist(),
+                bounds=int(joined("above_bound").size), above_share=above_share,
+                pruned=joined("pruned").mean(axis=0).tolist(), cut=joined("cut").mean(axis=0).tolist(),
                 scored_share=float(joined("scored").mean() / n_poses), seconds=seconds)
 
 
 class CertificatePlan:
-    """How many images are searched exhaustively, and when: with `share` of the poses that the run has scored.
+    """How many images are searched exhaustively, and when: with `share` of the time that the run takes to score poses.
 
     budget : poses that may be scored by now
     """
@@ -99,7 +101,7 @@ class CertificatePlan:
 
     def earn(self, scored: int) -> None:
         """Note poses that the run itself has scored."""
-        self.budget += int(self.share * scored)
+        self.budget += int(self.share * BOUNDED_COST * scored)
 
     def spend(self, grid, n_rows: int, iteration: int, half: int, last: bool, *, groups: int = 1,
               most: int = MOST_IMAGES) -> int:

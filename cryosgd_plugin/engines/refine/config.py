@@ -41,7 +41,8 @@ class RefineConfig(Settings):
     search : "bounded", "exhaustive" (the same grid, every pose), or "local": around the poses that the particles have,
         and then around those of the last iteration.
     local_angle_deg, local_shift_a : how far a local search goes from there, degrees and Å.
-    certificate_share : of the poses that a bounded search scores, so many more are scored to certify it; 0 for none.
+    certificate_share : of the time that a bounded search takes, by the poses it scores, so much more certifies it; 0
+        for none.
     overfitting_test : refine once more, from particles whose phases are random beyond a resolution (randomised.py).
     marginal : "soft" sums over the poses that count, "best" takes one.
     bound : what a pose's shells beyond a level of the search may be worth, "own" or "strongest" (bounds.py).
@@ -110,7 +111,7 @@ class RefineConfig(Settings):
              f"a local search of {self.local_angle_deg:g}° makes no sense; give more than 0 and at most 180")
         need(self.local_shift_a > 0, f"a local search within {self.local_shift_a:g} Å finds nothing; give more than 0")
         need(0 <= self.certificate_share <= 10,
-             f"a certificate of {self.certificate_share:g} of the poses scored is out of bounds; give 0 for none, 0.05 "
+             f"a certificate of {self.certificate_share:g} of the search is out of bounds; give 0 for none, 0.05 "
              "for five per cent, at most 10")
         need(self.iterations >= 1, f"{self.iterations} iterations are too few; give at least 1")
         need(self.seed >= 0, f"seed {self.seed} is negative; give 0 or more")

@@ -28,6 +28,7 @@ from ..abinitio.levels import LevelBuilder
 from ..abinitio.matched import mask_radius_a
 from ..mask import NoDensity, dynamic_mask
 from ..validation.half_maps import HalfMapCurves, half_map_curves
+from .bounds import share_beyond
 from .certificate import CertificatePlan, as_record, certify
 from .device_search import DeviceLocalSearch, DeviceSearch
 from .images import ImagePreparer
@@ -242,7 +243,7 @@ class Refinement:
         parts = [certify(search, everything, preparer.low_passed(self._images(rows)), self.table, rows,
                          self._noise_of(half, rows), self.operators) for rows in self.blocks(sample)]
         n_poses = finest.n_rows * finest.grid.polar.n_angles * len(finest.grid.shifts_a)
-        return as_record(parts, n_poses, time.perf_counter() - started)
+        return as_record(parts, n_poses, time.perf_counter() - started, share_beyond(self.config.deviations))
 
     def _images(self, rows):
         # a source is read by one at a time
