@@ -123,8 +123,8 @@ def test_a_run_has_its_certificate(run):
     assert found["covered"]["mean"] > 0.9
     words = certificate_words(found)[0]
     assert f"{found['images']} images were also searched exhaustively" in words and "too few" not in words
-    above = f"{found['above_bound']} of {found['bounds']} best poses scored more than their bound, of which it allows for"
-    assert above in words
+    above = f"{found['above_bound']} of {found['bounds']} best poses scored more than their bound"
+    assert f"{above}, of which it allows for" in words
     assert found["above_expected"] == pytest.approx((1e-3 + norm.sf(4)) * found["bounds"])
     assert "too few" in certificate_words(dict(found, same_share=0.5))[0]
     assert "too few" not in certificate_words(dict(found, images=600, same_share=597 / 600))[0]
