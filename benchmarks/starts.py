@@ -30,6 +30,8 @@ BLURRED_A = 40.0
 TURN = Rotation.from_rotvec(np.radians(30) * np.array([2, -1, 2]) / 3).as_matrix()
 # what a summary says of a fit that is not to be believed
 DOUBTS = ("suspicious", "nothing was found", "no definite pose")
+# and of every fit's hand
+HAND = "refinement can't tell it"
 
 
 def main(words=None):
@@ -51,14 +53,15 @@ def main(words=None):
         maps[start] = [found.aligned]
         doubted = any(doubt in outcome for doubt in DOUBTS)
         report.add(start=start, fsc05_a=found.resolution_a, mirrored=found.alignment.mirrored, claimed_a=claimed,
-                   doubted=doubted, cpu_s=run.cpu)
+                   doubted=doubted, hand_open=HAND in outcome, cpu_s=run.cpu)
         print(f"    {outcome}")
     rows = {row["start"]: row for row in report.rows}
     best = rows[arguments.starts[0]]["fsc05_a"]
     for start, row in rows.items():
         reached = np.isfinite(row["fsc05_a"]) and shell_a / best - shell_a / row["fsc05_a"] <= 1
         right_hand = row["mirrored"] == (start == "mirror") if start in RIGHT else True
-        report.bar(reached and right_hand and not row["doubted"] or (start not in RIGHT and row["doubted"]),
+        report.bar((reached and right_hand and not row["doubted"] or (start not in RIGHT and row["doubted"]))
+                   and row["hand_open"],
                    f"{start}: {row['fsc05_a']:.1f} Å to the truth, mirrored: {row['mirrored']}, the summary doubts the "
                    f"fit: {row['doubted']}")
     sheet(arguments.output / "starts.png", maps, ["central section"])

@@ -125,6 +125,9 @@ def test_noise_has_no_resolution_beyond_the_start():
     assert curve[4] > 0.5
     assert np.all(np.abs(curve[beyond]) < 3 / np.sqrt(counts[beyond])), np.round(curve, 2)
     records = list(records)
+    # nor at the end, when both have gone after their own noise
+    curve = engine.curves[0].unmasked
+    assert np.all(np.abs(curve[beyond]) < 3 / np.sqrt(counts[beyond])), np.round(curve, 2)
     resolution += [record["resolution_a"] for record in records]
     assert min(resolution) > 0.9 * config.initial_resolution_a, resolution
     # where the curve crosses is within what both halves began with
