@@ -9,6 +9,7 @@ from cryosgd_plugin.engines.abinitio.config import AbInitioConfig
 from cryosgd_plugin.engines.abinitio.engine import AbInitio
 from cryosgd_plugin.engines.abinitio.grids import make_pose_grid
 from cryosgd_plugin.engines.abinitio.importance import (
+    SPARE,
     annealing_temperature,
     draw,
     effective_size,
@@ -61,13 +62,14 @@ def test_all_points_are_drawn_as_they_are():
     assert effective_size(np.full(7, 1 / 7)) == pytest.approx(7)
 
 
-def test_as_many_points_are_drawn_as_differ_among_the_papers_draws():
-    """The different ones of s0 / Σ q² with replacement, counted."""
+def test_points_are_drawn_for_those_that_differ_among_the_papers_draws():
+    """The different ones of s0 / Σ q² with replacement, counted, and SPARE times as many."""
     rng = np.random.default_rng(2)
     for q in (rng.dirichlet(np.full(40, 0.1)), rng.dirichlet(np.ones(300)), np.full(25, 0.04)):
         count = int(np.ceil(10 * effective_size(q)))
         counted = np.mean([len(np.unique(rng.choice(len(q), count, p=q))) for _ in range(400)])
-        assert sample_size(q, 10.0) == pytest.approx(counted, abs=1.5) and sample_size(q, 10.0) <= len(q)
+        assert sample_size(q, 10.0) == pytest.approx(min(len(q), SPARE * counted), abs=SPARE * 1.5)
+        assert sample_size(q, 10.0) <= len(q)
     assert sample_size(np.array([1.0]), 10.0) == 1
 
 
