@@ -18,7 +18,7 @@ and so few particles that each is visited many times.
 
 Bars: at s0 = 10 in every state mean |Δ log p| ≤ 0.05 nat and gradient cosine ≥ 0.99, in figure 8; and after each run of
 figure 9 a sampled image takes 100,000-fold fewer poses than the paper's count at its last frequency, 0.11 1/Å. That is
-what the paper reports, whose images are all sampled. Here each is searched anew now and then as well; the average of all
+what the paper reports, whose images are all sampled. Here each is searched anew now and then, too; the average of all
 images from the first iteration at the final frequency on is told beside it.
 """
 from __future__ import annotations
