@@ -99,9 +99,9 @@ class CertificatePlan:
     def __init__(self, share: float):
         self.share, self.budget = share, 0
 
-    def earn(self, scored: int) -> None:
-        """Note poses that the run itself has scored."""
-        self.budget += int(self.share * BOUNDED_COST * scored)
+    def earn(self, scored: int, bounded: bool = True) -> None:
+        """Note poses that the run itself has scored; bounded : on several levels, not all in a row."""
+        self.budget += int(self.share * scored * (BOUNDED_COST if bounded else 1))
 
     def spend(self, grid, n_rows: int, iteration: int, half: int, last: bool, *, groups: int = 1,
               most: int = MOST_IMAGES) -> int:

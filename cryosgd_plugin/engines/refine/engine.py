@@ -227,7 +227,7 @@ class Refinement:
     def _certify(self, half, drawn, poser, scored):
         """Search some of the rows drawn of a half exhaustively where that is due: a record for the history, or None."""
         search, preparer = poser.search, poser.preparer
-        self._plan.earn(scored)
+        self._plan.earn(scored, bool(search.bounds))
         if not search.bounds:
             return None
         finest = search.levels[-1]
