@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from cryosgd_plugin.engines.abinitio.grids import make_levels
 from cryosgd_plugin.engines.abinitio.levels import LevelBuilder
 from cryosgd_plugin.engines.refine import search as search_module
 from cryosgd_plugin.engines.refine.config import RefineConfig
@@ -237,3 +238,13 @@ def test_every_cell_of_shifts_holds_one_of_a_finer_level():
     children = [cells.children(np.array([pair])) for pair in range(len(coarse.grid.shifts_a))]
     assert min(map(len, children)) >= 1
     assert set(np.concatenate(children)) == set(range(len(fine.grid.shifts_a)))
+
+
+def test_several_levels_have_a_cheaper_one_ahead():
+    """At the directions of the coarsest that is needed, and 1.6 times its resolution; one level stays alone."""
+    config = RefineConfig(pixel_size=4.0, box_size=64, diameter_a=190.0, initial_resolution_a=30.0, shift_range_a=12.0)
+    ahead, first, *_, last = make_levels(8.5, config, symmetry="C1")
+    assert ahead.nside == first.nside < last.nside and ahead.n_directions == first.n_directions
+    assert ahead.resolution_a == pytest.approx(config.look_ahead * first.resolution_a)
+    assert len(ahead.shifts_a) < len(first.shifts_a) and ahead.polar.radius < first.polar.radius
+    assert len(make_levels(20.0, config, symmetry="C1")) == 1

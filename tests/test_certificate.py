@@ -91,6 +91,15 @@ def test_the_plan_spends_no_more_than_it_earned():
     assert plan.spend(grid, n_rows, 2 * EVERY - 1, 1, False, groups=groups) == 0
 
 
+def test_poses_in_a_row_earn_what_they_cost():
+    """What a search of one level scores is scored as cheaply as by the exhaustive one."""
+    plan = CertificatePlan(0.05)
+    plan.earn(1000, bounded=False)
+    assert plan.budget == 50
+    plan.earn(1000)
+    assert plan.budget == 50 + 50 * BOUNDED_COST
+
+
 def test_no_share_no_certificate():
     plan = CertificatePlan(0)
     plan.earn(10 ** 12)

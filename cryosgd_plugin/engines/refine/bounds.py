@@ -26,7 +26,7 @@ For the same reason what lies beyond L says nothing of what the shells within sa
 the probability exp s_L(r) / Σ exp s_L. So a cell is also given up whose best pose has, by these shells alone, less than
 Φ(−k) over the number of cells, which loses the true pose with the probability Φ(−k) at most over all images. A cell's
 best pose scores up to `lost` more than the grid pose: the quantile of ½ (2/s − 1) ω² + ω z over the cells and the
-noise z together. Of the phantom at p² 412 this leaves 0.6 % of the cells at 15 Å, where the bound alone leaves 28 %:
+noise z together. Of the phantom at p² 412 this leaves 0.5 % of the cells at 15 Å, where the bound alone leaves 28 %:
 it has to allow for the strongest views.
 """
 from __future__ import annotations

@@ -59,8 +59,8 @@ class FoundPoses:
     drawn : (DRAWN, 3) rows, shifts and angles of poses drawn from all of these by their posterior
     capped : whether poses were left out that the bound had left
     scored : poses scored on all levels; pruned : for each level but the last the share of the whole grid's pairs of
-    direction and shift, in cells of that level, that the bound gave up by then; cut : likewise what `most_children`
-    took besides; incumbent : score of the pose that the bound was held against
+    direction and shift, in cells of that level, that the bound or `_least` gave up by then; cut : likewise what
+    `most_children` took besides; incumbent : score of the pose that the bound was held against
     """
 
     rows: np.ndarray
@@ -99,6 +99,7 @@ class BoundedSearch:
         self.most_children = MAX_CHILDREN if most_children is None else most_children
         self.levels = levels[-1:] if exhaustive else levels
         self.threads, self.deviations, self.soft_margin = threads, deviations, soft_margin
+        self._log_share = float(norm.logsf(deviations))
         self.phases = Phases(levels[-1].xp)
         finest = levels[-1]
         polar = finest.grid.polar
@@ -174,7 +175,7 @@ class BoundedSearch:
         score there and CellBound.lost; numbers, or arrays of several images."""
         level = self.levels[depth]
         cells = level.n_rows * len(level.grid.shifts_a) * level.grid.polar.n_angles
-        return best - lost - (np.log(cells) - norm.logsf(self.deviations))
+        return best - lost - (np.log(cells) - self._log_share)
 
     def _survivors(self, depth, scored, most, incumbent, least, found):
         """Pairs of the next level in the cells that are left of the scored ones by the bound and by `_least`."""
