@@ -42,7 +42,7 @@ def draw_certificate(figure, history):
         if cut.max() > 0:
             pruned.plot(levels, 100 * (np.array(part["pruned"]) + cut), "o:", color=line.get_color(), mfc="none",
                         label="… and by the limit of poses")
-    pruned.set(xlabel="level of the search", ylabel="poses pruned by the bound (%)", ylim=(0, 102))
+    pruned.set(xlabel="level of the search", ylabel="poses pruned (%)", ylim=(0, 102))
     pruned.set_xticks(np.arange(1, max(len(part["pruned"]) for _, part in parts) + 1))
     pruned.legend(fontsize=7)
     for axes in (lost, covered, pruned):
